@@ -1,0 +1,53 @@
+/* loop: the event loop of every daemon, a thin face on libevent's core; the only folder that includes libevent.
+ *
+ * One loop per process, one thread.  Whatever would block it goes to an offload (helper threads; offload.h). */
+#ifndef POSTHOUSE_IO_LOOP_H
+#define POSTHOUSE_IO_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+
+struct loop *loop_new(void); /* NULL: memory or descriptors are short */
+void loop_free(struct loop *l);
+/* Runs until loop_stop.  0 or -errno. */
+int loop_run(struct loop *l);
+void loop_stop(struct loop *l);
+/* One round of whatever is ready, waiting at most max_wait_ms for it; for tests. */
+int loop_turn(struct loop *l, uint64_t max_wait_ms);
+
+/* A descriptor to watch.  Embedded in its owner; the owner keeps (and later closes) the descriptor, and deinits the watch
+ * before closing it. */
+enum { IO_READ = 1, IO_WRITE = 2 };
+struct io_watch {
+    struct event *read_event, *write_event;
+    void (*fn)(void *arg, int ready);
+    void *arg;
+    int fd, wanted;
+};
+/* Starts with nothing wanted.  0 or -ENOMEM. */
+int io_watch_init(struct io_watch *w, struct loop *l, int fd, void (*fn)(void *arg, int ready), void *arg);
+void io_watch_deinit(struct io_watch *w); /* harmless on a zeroed or deinited watch */
+/* wanted: any of IO_READ | IO_WRITE, 0 = pause.  Cheap when nothing changes. */
+int io_watch_set(struct io_watch *w, int wanted);
+
+/* A timer that fires once; set it again from its own function for a period. */
+struct timer {
+    struct event *event;
+    void (*fn)(void *arg);
+    void *arg;
+};
+int timer_init(struct timer *t, struct loop *l, void (*fn)(void *arg), void *arg);
+void timer_deinit(struct timer *t); /* harmless on a zeroed timer */
+int timer_set_ms(struct timer *t, uint64_t delay_ms);
+void timer_stop(struct timer *t);
+bool timer_is_set(const struct timer *t);
+
+/* Calls fn on the loop for a signal; at most one handler per signal number.  0 or -errno. */
+int loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo), void *arg);
+
+/* Calls fn once, after the running handlers return: where an object frees itself. */
+int loop_defer(struct loop *l, void (*fn)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,155 @@
+#include "log/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+#define LOG_LINE_MAX 4096
+
+static struct {
+    const char *ident;
+    enum log_level level;
+    int fd;
+    bool syslog;
+} target = {.ident = "posthouse", .level = LOG_LEVEL_INFO, .fd = STDERR_FILENO};
+
+static const struct {
+    const char *word;
+    int priority;
+} levels[] = {
+    [LOG_LEVEL_ERROR] = {"error: ", LOG_ERR},
+    [LOG_LEVEL_WARNING] = {"warning: ", LOG_WARNING},
+    [LOG_LEVEL_INFO] = {"", LOG_INFO},
+    [LOG_LEVEL_DEBUG] = {"debug: ", LOG_DEBUG},
+};
+
+int log_open(const char *ident, const char *destination, enum log_level level)
+{
+    log_close();
+    target.ident = ident;
+    target.level = level;
+    if (strcmp(destination, "stderr") == 0)
+        return 0;
+    if (strcmp(destination, "syslog") == 0) {
+        static char tag[64];
+        snprintf(tag, sizeof(tag), "posthouse/%s", ident);
+        openlog(tag, LOG_PID | LOG_NDELAY, LOG_MAIL);
+        target.syslog = true;
+        return 0;
+    }
+    int fd = open(destination, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return -errno;
+    target.fd = fd;
+    return 0;
+}
+
+void log_close(void)
+{
+    if (target.syslog)
+        closelog();
+    if (target.fd != STDERR_FILENO)
+        close(target.fd);
+    target.syslog = false;
+    target.fd = STDERR_FILENO;
+}
+
+bool log_wants(enum log_level level)
+{
+    return level <= target.level;
+}
+
+static void append_time(struct buf *line)
+{
+    int64_t us = clock_wall_us();
+    time_t s = (time_t)(us / 1000000);
+    struct tm tm;
+    char text[64];
+    localtime_r(&s, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+    char zone[8];
+    strftime(zone, sizeof(zone), "%z", &tm);
+    buf_printf(line, "%s.%03d%.3s:%.2s ", text, (int)(us / 1000 % 1000), zone, zone + 3);
+}
+
+/* Control bytes and bytes that are not UTF-8 by their position are shown, never sent to the reader's terminal. */
+static void append_printable(struct buf *line, const char *s)
+{
+    for (const unsigned char *p = (const unsigned char *)s; *p != '\0' && line->len < LOG_LINE_MAX - 8; p++) {
+        if (*p < 0x20 || *p == 0x7f || (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0))
+            buf_printf(line, "\\x%02x", *p);
+        else
+            buf_append_char(line, (char)*p);
+    }
+}
+
+static void emit(enum log_level level, const char *queue_id, const char *fmt, va_list ap)
+{
+    int saved_errno = errno;
+    if (!log_wants(level))
+        return;
+    struct buf text, line;
+    buf_init(&text, LOG_LINE_MAX);
+    buf_init(&line, LOG_LINE_MAX + 256);
+    if (buf_vprintf(&text, fmt, ap) < 0)
+        buf_append_str(&text, "(line too long for the log)");
+    if (!target.syslog) {
+        append_time(&line);
+        buf_printf(&line, "posthouse/%s[%d]: ", target.ident, (int)getpid());
+    }
+    if (queue_id != NULL)
+        buf_printf(&line, "%s: ", queue_id);
+    buf_append_str(&line, levels[level].word);
+    append_printable(&line, buf_str(&text));
+    if (target.syslog) {
+        syslog(levels[level].priority, "%s", buf_str(&line));
+    } else {
+        buf_append_char(&line, '\n');
+        /* A log that can not be written must not stop mail; there is nobody left to tell. */
+        ssize_t ignored = write(target.fd, line.data, line.len);
+        (void)ignored;
+    }
+    buf_deinit(&line);
+    buf_deinit(&text);
+    errno = saved_errno;
+}
+
+#define DEFINE_LOG(name, level)                                                                                        \
+    void log_##name(const char *fmt, ...)                                                                              \
+    {                                                                                                                  \
+        va_list ap;                                                                                                    \
+        va_start(ap, fmt);                                                                                             \
+        emit(level, NULL, fmt, ap);                                                                                    \
+        va_end(ap);                                                                                                    \
+    }
+
+DEFINE_LOG(error, LOG_LEVEL_ERROR)
+DEFINE_LOG(warning, LOG_LEVEL_WARNING)
+DEFINE_LOG(info, LOG_LEVEL_INFO)
+DEFINE_LOG(debug, LOG_LEVEL_DEBUG)
+
+void log_message(enum log_level level, const char *queue_id, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    emit(level, queue_id, fmt, ap);
+    va_end(ap);
+}
+
+void log_delivery(const struct log_delivery *d)
+{
+    log_message(LOG_LEVEL_INFO, d->queue_id,
+                "to=<%s>, tenant=%s, site=%s, relay=%s, tls=%s, dkim=%s, delay=%lld.%03lld, attempts=%u, dsn=%s, "
+                "status=%s (%.1000s)",
+                d->recipient, d->tenant, d->site, d->relay, d->tls, d->dkim, (long long)d->delay_ms / 1000,
+                (long long)d->delay_ms % 1000, d->attempts, d->enhanced, d->status, d->reply);
+}
