@@ -1,0 +1,35 @@
+/* ehlo: what a server offered in its EHLO reply (RFC 5321 section 4.1.1.1). */
+#ifndef POSTHOUSE_SMTP_EHLO_H
+#define POSTHOUSE_SMTP_EHLO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "smtp/reply.h"
+
+enum smtp_extension {
+    SMTP_EXT_PIPELINING = 1 << 0,          /* RFC 2920 */
+    SMTP_EXT_SIZE = 1 << 1,                /* RFC 1870 */
+    SMTP_EXT_8BITMIME = 1 << 2,            /* RFC 6152 */
+    SMTP_EXT_SMTPUTF8 = 1 << 3,            /* RFC 6531 */
+    SMTP_EXT_STARTTLS = 1 << 4,            /* RFC 3207 */
+    SMTP_EXT_AUTH = 1 << 5,                /* RFC 4954 */
+    SMTP_EXT_DSN = 1 << 6,                 /* RFC 3461 */
+    SMTP_EXT_CHUNKING = 1 << 7,            /* RFC 3030 */
+    SMTP_EXT_BINARYMIME = 1 << 8,          /* RFC 3030 */
+    SMTP_EXT_ENHANCEDSTATUSCODES = 1 << 9, /* RFC 2034 */
+    SMTP_EXT_REQUIRETLS = 1 << 10,         /* RFC 8689 */
+    SMTP_EXT_LIMITS = 1 << 11,             /* RFC 9422 */
+};
+
+struct smtp_ehlo {
+    unsigned extensions; /* enum smtp_extension */
+    uint64_t size_bytes; /* largest message the server takes; 0 = it did not say */
+    char auth[256];      /* SASL mechanisms in capitals, parted by blanks; "" = none */
+};
+
+/* Reads a 250 reply to EHLO.  Lines that are not understood are passed over. */
+void smtp_ehlo_parse(const struct smtp_reply *reply, struct smtp_ehlo *out);
+bool smtp_ehlo_has_mechanism(const struct smtp_ehlo *e, const char *mechanism);
+
+#endif
