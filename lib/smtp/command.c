@@ -1,0 +1,218 @@
+#include "smtp/command.h"
+
+#include <string.h>
+
+#include "base/encode.h"
+#include "base/cleanup.h"
+#include "base/text.h"
+
+static const char *const verb_names[SMTP_VERBS] = {
+    [SMTP_VERB_UNKNOWN] = "unknown",   [SMTP_VERB_HELO] = "HELO", [SMTP_VERB_EHLO] = "EHLO",
+    [SMTP_VERB_STARTTLS] = "STARTTLS", [SMTP_VERB_AUTH] = "AUTH", [SMTP_VERB_MAIL] = "MAIL",
+    [SMTP_VERB_RCPT] = "RCPT",         [SMTP_VERB_DATA] = "DATA", [SMTP_VERB_RSET] = "RSET",
+    [SMTP_VERB_NOOP] = "NOOP",         [SMTP_VERB_VRFY] = "VRFY", [SMTP_VERB_EXPN] = "EXPN",
+    [SMTP_VERB_HELP] = "HELP",         [SMTP_VERB_QUIT] = "QUIT", [SMTP_VERB_BDAT] = "BDAT",
+};
+
+const char *smtp_verb_name(enum smtp_verb verb)
+{
+    return verb_names[verb];
+}
+
+enum smtp_verb smtp_command_parse(char *line, size_t len, char **argument)
+{
+    while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t'))
+        line[--len] = '\0';
+    size_t verb_len = strcspn(line, " \t");
+    *argument = line + verb_len;
+    *argument += strspn(*argument, " \t");
+    for (enum smtp_verb v = SMTP_VERB_HELO; v < SMTP_VERBS; v++)
+        if (strlen(verb_names[v]) == verb_len && text_equal_nocase_n(line, verb_names[v], verb_len))
+            return v;
+    return SMTP_VERB_UNKNOWN;
+}
+
+/* A parameter's value: NULL when there was no '='. */
+struct parameter {
+    const char *keyword, *value;
+    size_t keyword_len, value_len;
+};
+
+/* Each returns false for a value that is not of its grammar. */
+typedef bool parameter_fn(void *out, const struct parameter *p);
+
+static bool parameter_copy(char *to, size_t size, const struct parameter *p)
+{
+    if (p->value == NULL || p->value_len == 0 || p->value_len >= size)
+        return false;
+    memcpy(to, p->value, p->value_len);
+    to[p->value_len] = '\0';
+    return true;
+}
+
+static bool value_is(const struct parameter *p, const char *word)
+{
+    return p->value != NULL && strlen(word) == p->value_len && text_equal_nocase_n(p->value, word, p->value_len);
+}
+
+static bool mail_size(void *out, const struct parameter *p)
+{
+    struct smtp_mail *m = out;
+    char digits[21]; /* RFC 1870 section 3: 1*20DIGIT */
+    m->has_size = parameter_copy(digits, sizeof(digits), p) && text_parse_u64(digits, UINT64_MAX, &m->size_bytes) == 0;
+    return m->has_size;
+}
+
+static bool mail_body(void *out, const struct parameter *p)
+{
+    struct smtp_mail *m = out;
+    m->body = value_is(p, "7BIT") ? SMTP_BODY_7BIT : value_is(p, "8BITMIME") ? SMTP_BODY_8BITMIME : SMTP_BODY_UNSET;
+    return m->body != SMTP_BODY_UNSET;
+}
+
+static bool mail_smtputf8(void *out, const struct parameter *p)
+{
+    ((struct smtp_mail *)out)->smtputf8 = true;
+    return p->value == NULL;
+}
+
+static bool mail_ret(void *out, const struct parameter *p)
+{
+    return p->value != NULL && mail_dsn_ret_parse(p->value, p->value_len, &((struct smtp_mail *)out)->ret) == 0;
+}
+
+static bool mail_envid(void *out, const struct parameter *p)
+{
+    struct smtp_mail *m = out;
+    return parameter_copy(m->envid, sizeof(m->envid), p) && mail_dsn_envid_check(p->value, p->value_len) == 0;
+}
+
+static bool mail_auth(void *out, const struct parameter *p)
+{
+    struct smtp_mail *m = out;
+    _cleanup_(buf_deinit) struct buf plain;
+    buf_init(&plain, sizeof(m->auth));
+    return parameter_copy(m->auth, sizeof(m->auth), p) &&
+           (value_is(p, "<>") || xtext_decode(p->value, p->value_len, &plain) == 0);
+}
+
+static bool rcpt_notify(void *out, const struct parameter *p)
+{
+    return p->value != NULL && mail_dsn_notify_parse(p->value, p->value_len, &((struct smtp_rcpt *)out)->notify) == 0;
+}
+
+static bool rcpt_orcpt(void *out, const struct parameter *p)
+{
+    struct smtp_rcpt *r = out;
+    return parameter_copy(r->orcpt, sizeof(r->orcpt), p) && mail_dsn_orcpt_check(p->value, p->value_len) == 0;
+}
+
+struct parameter_row {
+    const char *keyword;
+    parameter_fn *fn;
+};
+
+static const struct parameter_row mail_parameters[] = {
+    {"SIZE", mail_size},         /* RFC 1870 */
+    {"BODY", mail_body},         /* RFC 6152 */
+    {"SMTPUTF8", mail_smtputf8}, /* RFC 6531 */
+    {"RET", mail_ret},           /* RFC 3461 section 4.3 */
+    {"ENVID", mail_envid},       /* RFC 3461 section 4.4 */
+    {"AUTH", mail_auth},         /* RFC 4954 section 5 */
+};
+
+static const struct parameter_row rcpt_parameters[] = {
+    {"NOTIFY", rcpt_notify}, /* RFC 3461 section 4.1 */
+    {"ORCPT", rcpt_orcpt},   /* RFC 3461 section 4.2 */
+};
+
+static int fault_set(struct smtp_argument_fault *fault, int result, const char *problem, const struct parameter *p)
+{
+    fault->problem = problem;
+    fault->parameter[0] = '\0';
+    if (p != NULL) {
+        size_t n = p->keyword_len < sizeof(fault->parameter) ? p->keyword_len : sizeof(fault->parameter) - 1;
+        memcpy(fault->parameter, p->keyword, n);
+        fault->parameter[n] = '\0';
+    }
+    return result;
+}
+
+static int parameter_apply(const struct parameter *p, const struct parameter_row *rows, size_t row_count, void *out,
+                           unsigned *given, struct smtp_argument_fault *fault)
+{
+    for (size_t i = 0; i < row_count; i++) {
+        if (strlen(rows[i].keyword) != p->keyword_len ||
+            !text_equal_nocase_n(p->keyword, rows[i].keyword, p->keyword_len))
+            continue;
+        if ((*given & 1u << i) != 0)
+            return fault_set(fault, SMTP_ARGUMENT_BAD_PARAMETER, "parameter is given twice", p);
+        *given |= 1u << i;
+        if (!rows[i].fn(out, p))
+            return fault_set(fault, SMTP_ARGUMENT_BAD_PARAMETER, "parameter has no valid value", p);
+        return 0;
+    }
+    return fault_set(fault, SMTP_ARGUMENT_UNKNOWN_PARAMETER, "parameter is not known here", p);
+}
+
+/* esmtp-param = esmtp-keyword ["=" esmtp-value]; keyword and value hold no blanks. */
+static int parameters_parse(const char *text, const struct parameter_row *rows, size_t row_count, void *out,
+                            unsigned *given, struct smtp_argument_fault *fault)
+{
+    if (*text != '\0' && *text != ' ')
+        return fault_set(fault, SMTP_ARGUMENT_SYNTAX, "no blank between the address and what follows it", NULL);
+    for (text += strspn(text, " "); *text != '\0'; text += strspn(text, " ")) {
+        size_t len = strcspn(text, " ");
+        struct parameter p = {.keyword = text, .keyword_len = strcspn(text, " =")};
+        if (p.keyword_len < len) {
+            p.value = text + p.keyword_len + 1;
+            p.value_len = len - p.keyword_len - 1;
+        }
+        int r = parameter_apply(&p, rows, row_count, out, given, fault);
+        if (r != 0)
+            return r;
+        text += len;
+    }
+    return 0;
+}
+
+/* "FROM:" or "TO:", then the path.  Blanks behind the colon are against section 3.3, but old clients send them. */
+static int path_after(const char *argument, const char *prefix, unsigned allow, struct mail_address *out,
+                      const char **rest, struct smtp_argument_fault *fault)
+{
+    size_t prefix_len = strlen(prefix), used;
+    if (!text_equal_nocase_n(argument, prefix, prefix_len))
+        return fault_set(fault, SMTP_ARGUMENT_SYNTAX, "argument does not begin as the command's grammar says", NULL);
+    argument += prefix_len;
+    argument += strspn(argument, " ");
+    int r = mail_path_parse(argument, strlen(argument), allow, out, &used);
+    if (r != 0)
+        return fault_set(fault, SMTP_ARGUMENT_ADDRESS, mail_address_problem(r), NULL);
+    *rest = argument + used;
+    return 0;
+}
+
+int smtp_mail_parse(const char *argument, struct smtp_mail *out, struct smtp_argument_fault *fault)
+{
+    const char *rest;
+    *out = (struct smtp_mail){0};
+    int r = path_after(argument, "FROM:", MAIL_ADDRESS_ALLOW_UTF8 | MAIL_ADDRESS_ALLOW_NULL, &out->from, &rest, fault);
+    if (r == 0)
+        r = parameters_parse(rest, mail_parameters, ARRAY_LENGTH(mail_parameters), out, &out->given, fault);
+    if (r == 0 && out->from.needs_utf8 && !out->smtputf8)
+        r = fault_set(fault, SMTP_ARGUMENT_NEEDS_UTF8, mail_address_problem(MAIL_ADDRESS_NEEDS_UTF8), NULL);
+    return r;
+}
+
+int smtp_rcpt_parse(const char *argument, bool smtputf8, struct smtp_rcpt *out, struct smtp_argument_fault *fault)
+{
+    const char *rest;
+    *out = (struct smtp_rcpt){0};
+    int r =
+        path_after(argument, "TO:", MAIL_ADDRESS_ALLOW_UTF8 | MAIL_ADDRESS_ALLOW_POSTMASTER, &out->to, &rest, fault);
+    if (r == 0)
+        r = parameters_parse(rest, rcpt_parameters, ARRAY_LENGTH(rcpt_parameters), out, &out->given, fault);
+    if (r == 0 && out->to.needs_utf8 && !smtputf8)
+        r = fault_set(fault, SMTP_ARGUMENT_NEEDS_UTF8, mail_address_problem(MAIL_ADDRESS_NEEDS_UTF8), NULL);
+    return r;
+}

@@ -1,0 +1,40 @@
+/* Command lines as a client sends them, and the arguments of MAIL and RCPT. */
+#include <string.h>
+
+#include "smtp/command.h"
+#include "smtp/line.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void one_line(char *line, size_t len)
+{
+    struct smtp_mail mail;
+    struct smtp_rcpt rcpt;
+    struct smtp_argument_fault fault;
+    char *argument;
+    switch (smtp_command_parse(line, len, &argument)) {
+    case SMTP_VERB_MAIL:
+        smtp_mail_parse(argument, &mail, &fault);
+        break;
+    case SMTP_VERB_RCPT:
+        smtp_rcpt_parse(argument, true, &rcpt, &fault);
+        break;
+    default:
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct smtp_line_reader reader = {0};
+    struct buf in;
+    char *line;
+    size_t len;
+    buf_init(&in, 1024 * 1024);
+    if (buf_append(&in, data, size) == 0)
+        for (int r; (r = smtp_line_take(&reader, &in, SMTP_COMMAND_LINE_MAX, &line, &len)) != SMTP_LINE_MORE;)
+            if (r == 0)
+                one_line(line, len);
+    buf_deinit(&in);
+    return 0;
+}
