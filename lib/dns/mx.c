@@ -13,6 +13,7 @@ struct dns_mx_lookup {
     struct dns_lookup *asked;
     struct dns_host_lookup *host; /* does the domain without MX have an address? */
     bool ad;
+    uint32_t ttl_s;
     char domain[DNS_NAME_MAX];
 };
 
@@ -37,7 +38,7 @@ static void mx_finish_without_hosts(struct dns_mx_lookup *m, enum dns_mx_outcome
 {
     struct dns_mx *mx = calloc(1, sizeof(*mx));
     if (mx != NULL)
-        *mx = (struct dns_mx){.outcome = outcome, .reason = reason, .ad = m->ad};
+        *mx = (struct dns_mx){.outcome = outcome, .reason = reason, .ad = m->ad, .ttl_s = m->ttl_s};
     mx_finish(m, mx);
 }
 
@@ -91,6 +92,7 @@ static struct dns_mx *hosts_of_answer(const struct dns_answer *a)
     if (mx->count > DNS_MX_HOSTS_MAX)
         mx->count = DNS_MX_HOSTS_MAX;
     mx->ad = a->ad;
+    mx->ttl_s = a->ttl_s;
     mx->outcome = mx->count > 0 ? DNS_MX_FOUND : DNS_MX_NO_HOST;
     return mx;
 }
@@ -105,7 +107,8 @@ static void implicit_host_answered(void *arg, const struct dns_host *host)
     }
     struct dns_mx *mx = calloc(1, sizeof(*mx) + sizeof(mx->host[0]));
     if (mx != NULL) {
-        *mx = (struct dns_mx){.outcome = DNS_MX_FOUND, .implicit = true, .ad = m->ad && host->ad, .count = 1};
+        *mx = (struct dns_mx){
+            .outcome = DNS_MX_FOUND, .implicit = true, .ad = m->ad && host->ad, .ttl_s = m->ttl_s, .count = 1};
         memcpy(mx->host[0].name, m->domain, sizeof(m->domain));
     }
     mx_finish(m, mx);
@@ -118,6 +121,7 @@ static void mx_answered(void *arg, struct dns_answer *answer)
     const char *reason = answer->reason;
     m->asked = NULL;
     m->ad = answer->ad;
+    m->ttl_s = answer->ttl_s;
     bool null_mx = outcome == DNS_FOUND && is_null_mx(answer);
     struct dns_mx *mx = outcome == DNS_FOUND && !null_mx ? hosts_of_answer(answer) : NULL;
     dns_answer_unref(answer);

@@ -25,6 +25,7 @@ struct dns_mx {
     enum dns_mx_outcome outcome;
     bool implicit;      /* no MX record: the domain is its own host */
     bool ad;            /* validated, when the resolver is trusted to say so */
+    uint32_t ttl_s;     /* how long this may be kept */
     const char *reason; /* DNS_MX_TEMPFAIL: static text */
     size_t count;
     struct dns_mx_host host[]; /* by preference; at random among equals */
