@@ -14,10 +14,29 @@ struct loop_signal {
     TAILQ_ENTRY(loop_signal) link;
 };
 
+struct loop_deferred {
+    void (*fn)(void *arg);
+    void *arg;
+    TAILQ_ENTRY(loop_deferred) link;
+};
+
 struct loop {
     struct event_base *base;
+    struct event *deferred_event;
     TAILQ_HEAD(, loop_signal) signals;
+    TAILQ_HEAD(, loop_deferred) deferred;
 };
+
+static void run_deferred(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+    struct loop_deferred *d;
+    while ((d = TAILQ_FIRST(&l->deferred)) != NULL) {
+        TAILQ_REMOVE(&l->deferred, d, link);
+        d->fn(d->arg);
+        free(d);
+    }
+}
 
 struct loop *loop_new(void)
 {
@@ -25,6 +44,7 @@ struct loop *loop_new(void)
     if (l == NULL)
         return NULL;
     TAILQ_INIT(&l->signals);
+    TAILQ_INIT(&l->deferred);
     struct event_config *config = event_config_new();
     if (config != NULL) {
         event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
@@ -32,7 +52,11 @@ struct loop *loop_new(void)
         l->base = event_base_new_with_config(config);
         event_config_free(config);
     }
-    if (l->base == NULL) {
+    if (l->base != NULL)
+        l->deferred_event = event_new(l->base, -1, 0, run_deferred, l);
+    if (l->deferred_event == NULL) {
+        if (l->base != NULL)
+            event_base_free(l->base);
         free(l);
         return NULL;
     }
@@ -43,6 +67,8 @@ void loop_free(struct loop *l)
 {
     if (l == NULL)
         return;
+    run_deferred(-1, 0, l);
+    event_free(l->deferred_event);
     struct loop_signal *s, *next;
     TAILQ_FOREACH_SAFE (s, &l->signals, link, next) {
         event_free(s->event);
@@ -183,28 +209,13 @@ int loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo), 
     return 0;
 }
 
-struct deferred {
-    void (*fn)(void *arg);
-    void *arg;
-};
-
-static void deferred_fired(evutil_socket_t fd, short what, void *arg)
-{
-    struct deferred *d = arg;
-    d->fn(d->arg);
-    free(d);
-}
-
 int loop_defer(struct loop *l, void (*fn)(void *arg), void *arg)
 {
-    struct deferred *d = malloc(sizeof(*d));
+    struct loop_deferred *d = malloc(sizeof(*d));
     if (d == NULL)
         return -ENOMEM;
-    *d = (struct deferred){.fn = fn, .arg = arg};
-    struct timeval now = {0, 0};
-    if (event_base_once(l->base, -1, EV_TIMEOUT, deferred_fired, d, &now) < 0) {
-        free(d);
-        return -ENOMEM;
-    }
+    *d = (struct loop_deferred){.fn = fn, .arg = arg};
+    TAILQ_INSERT_TAIL(&l->deferred, d, link);
+    event_active(l->deferred_event, EV_TIMEOUT, 0);
     return 0;
 }

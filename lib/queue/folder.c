@@ -1,0 +1,173 @@
+#include "queue/folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+static const char new_folders[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+void queue_path(enum queue_state state, const char *id, int64_t due_s, char path[QUEUE_PATH_MAX])
+{
+    switch (state) {
+    case QUEUE_NEW:
+        snprintf(path, QUEUE_PATH_MAX, "new/%c/%.13s", queue_id_folder(id), id);
+        break;
+    case QUEUE_DEFERRED:
+        snprintf(path, QUEUE_PATH_MAX, "deferred/%" PRId64 "/%.13s.%" PRId64, due_s / QUEUE_SLICE_S, id, due_s);
+        break;
+    case QUEUE_HOLD:
+        snprintf(path, QUEUE_PATH_MAX, "hold/%.13s", id);
+        break;
+    default:
+        snprintf(path, QUEUE_PATH_MAX, "corrupt/%.13s", id);
+        break;
+    }
+}
+
+int queue_parse_deferred_name(const char *name, char id[QUEUE_ID_SIZE], int64_t *due_s)
+{
+    uint64_t due;
+    if (strlen(name) < QUEUE_ID_LEN + 2 || name[QUEUE_ID_LEN] != '.')
+        return -EINVAL;
+    memcpy(id, name, QUEUE_ID_LEN);
+    id[QUEUE_ID_LEN] = '\0';
+    if (!queue_id_valid(id) || text_parse_u64(name + QUEUE_ID_LEN + 1, INT64_MAX, &due) < 0)
+        return -EINVAL;
+    *due_s = (int64_t)due;
+    return 0;
+}
+
+/* Whose a folder is.  Owner and group are roles until the numbers are known. */
+enum who { WHO_QMGR, WHO_SMTPD, WHO_BOUNCE, WHO_INJECT };
+struct folder {
+    const char *name;
+    enum who owner, group;
+    mode_t mode;
+};
+
+static const struct folder folders[] = {
+    /* Sticky and without read for the group: a writer adds its own files and sees nobody's names. */
+    {"new", WHO_QMGR, WHO_INJECT, 0710},   {"deferred", WHO_QMGR, WHO_QMGR, 0700}, {"hold", WHO_QMGR, WHO_QMGR, 0700},
+    {"corrupt", WHO_QMGR, WHO_QMGR, 0700}, {"journal", WHO_QMGR, WHO_QMGR, 0700},  {"tmp", WHO_QMGR, WHO_INJECT, 0710},
+};
+
+static uid_t owner_of(const struct queue_owners *o, enum who who)
+{
+    return who == WHO_SMTPD ? o->smtpd : who == WHO_BOUNCE ? o->bounce : o->qmgr;
+}
+
+static gid_t group_of(const struct queue_owners *o, enum who who)
+{
+    return who == WHO_INJECT ? o->inject_group : o->qmgr_group;
+}
+
+static int make_folder(int at, const char *name, enum who owner, enum who group, mode_t mode,
+                       const struct queue_owners *o)
+{
+    if (mkdirat(at, name, mode & 0700) < 0 && errno != EEXIST)
+        return -errno;
+    _cleanup_(fd_closep) int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return -errno;
+    if (o != NULL && fchown(fd, owner_of(o, owner), group_of(o, group)) < 0)
+        return -errno;
+    return fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
+static int sweep(int at, const char *name)
+{
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return -errno;
+    }
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        if (e->d_name[0] != '.')
+            unlinkat(dirfd(dir), e->d_name, 0);
+    closedir(dir);
+    return 0;
+}
+
+/* One folder below tmp/ per writer.  Group qmgr and set-group-id: what is created in it belongs to qmgr's group. */
+static int make_writer_folder(int root, const char *name, enum who owner, const struct queue_owners *o)
+{
+    int r = make_folder(root, name, owner, WHO_QMGR, 02700, o);
+    return r < 0 ? r : sweep(root, name);
+}
+
+int queue_make_folders(const char *queue_directory, unsigned smtpd_slots, const struct queue_owners *owners,
+                       const char **where)
+{
+    static char name[QUEUE_PATH_MAX];
+    *where = queue_directory;
+    if (mkdir(queue_directory, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    _cleanup_(fd_closep) int root = open(queue_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return -errno;
+    *where = name;
+    int r = 0;
+    for (size_t i = 0; i < ARRAY_LENGTH(folders) && r == 0; i++) {
+        snprintf(name, sizeof(name), "%s", folders[i].name);
+        r = make_folder(root, name, folders[i].owner, folders[i].group, folders[i].mode, owners);
+    }
+    for (const char *c = new_folders; *c != '\0' && r == 0; c++) {
+        snprintf(name, sizeof(name), "new/%c", *c);
+        r = make_folder(root, name, WHO_QMGR, WHO_INJECT, 01730, owners);
+    }
+    for (unsigned i = 0; i < smtpd_slots && r == 0; i++) {
+        snprintf(name, sizeof(name), "tmp/%u", i);
+        r = make_writer_folder(root, name, WHO_SMTPD, owners);
+    }
+    if (r == 0) {
+        snprintf(name, sizeof(name), "tmp/%u", QUEUE_WRITER_BOUNCE);
+        r = make_writer_folder(root, name, WHO_BOUNCE, owners);
+    }
+    return r;
+}
+
+int queue_lock(const char *queue_directory, pid_t *pid)
+{
+    _cleanup_(freep) char *path = text_format("%s/lock", queue_directory);
+    if (path == NULL)
+        return -ENOMEM;
+    _cleanup_(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return -errno;
+    char text[24] = "";
+    *pid = 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        int r = -errno;
+        if (pread(fd, text, sizeof(text) - 1, 0) > 0)
+            *pid = (pid_t)strtol(text, NULL, 10);
+        return r;
+    }
+    int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len)
+        return -errno;
+    return TAKE_FD(fd);
+}
+
+int queue_free_space(int fd, uint64_t *bytes, uint64_t *inodes)
+{
+    struct statvfs st;
+    if (fstatvfs(fd, &st) < 0)
+        return -errno;
+    *bytes = (uint64_t)st.f_bavail * st.f_frsize;
+    /* Some file systems make inodes as they go and count none. */
+    *inodes = st.f_files == 0 ? UINT64_MAX : st.f_favail;
+    return 0;
+}

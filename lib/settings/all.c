@@ -1,0 +1,22 @@
+#include "settings/settings.h"
+
+#include <string.h>
+
+#include "settings/master.h"
+#include "settings/posthouse.h"
+#include "settings/qmgr.h"
+
+const struct conf_schema *const settings_all[] = {
+    &settings_posthouse_schema,
+    &settings_master_schema,
+    &settings_qmgr_schema,
+    NULL,
+};
+
+const struct conf_schema *settings_find(const char *file)
+{
+    for (const struct conf_schema *const *s = settings_all; *s != NULL; s++)
+        if (strcmp((*s)->file, file) == 0)
+            return *s;
+    return NULL;
+}
