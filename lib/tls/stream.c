@@ -33,7 +33,9 @@ struct stream {
     bool readable; /* the socket may have more */
     bool writable; /* the socket may take more */
     int read_wants, write_wants, handshake_wants; /* which readiness the next attempt needs: IO_READ or IO_WRITE */
-    bool paused, announce, peer_closed, closing;
+    bool paused, peer_closed, closing;
+    bool announce;   /* bytes came that on_input was not called for */
+    bool went;       /* bytes left that on_drained was not called for */
     int write_error; /* sending failed; the peer's last words are still read */
     struct io_watch watch;
     struct timer soon, clock;
@@ -270,6 +272,7 @@ static void sent(struct stream *s, size_t n)
     if (s->phase == GOING_SECURE)
         s->plain_left -= n;
     s->moved_at_ms = clock_mono_ms();
+    s->went = true;
 }
 
 /* The peer takes nothing more, but its last reply ("421 …") may still wait to be read: the stream ends when that is
@@ -306,13 +309,20 @@ static bool push(struct stream *s)
     return moved;
 }
 
+static bool to_drain(const struct stream *s)
+{
+    return s->went && !over(s) && !s->closing && s->write_error == 0 && s->output.len <= s->output.limit / 4 &&
+           (s->phase == PLAIN || s->phase == SECURE) && s->ops->on_drained != NULL;
+}
+
 static bool drain(struct stream *s)
 {
-    if (!push(s) || over(s) || s->closing || s->output.len > s->output.limit / 4)
-        return false;
-    if (s->ops->on_drained != NULL && (s->phase == PLAIN || s->phase == SECURE))
+    bool moved = push(s);
+    if (to_drain(s)) {
+        s->went = false;
         s->ops->on_drained(s->arg);
-    return true;
+    }
+    return moved;
 }
 
 static void say_goodbye(struct stream *s)
@@ -388,7 +398,7 @@ static void watch_what_matters(struct stream *s)
         wanted |= s->write_wants;
     io_watch_set(&s->watch, wanted);
     /* Turns cut short by ROUNDS_PER_EVENT go on by themselves, except for bytes that left the socket already. */
-    if ((wants_input(s) && channel_decrypted(&s->channel) > 0) || to_announce(s))
+    if ((wants_input(s) && channel_decrypted(&s->channel) > 0) || to_announce(s) || to_drain(s))
         timer_set_ms(&s->soon, 0);
 }
 
