@@ -5,12 +5,14 @@
 #include "settings/master.h"
 #include "settings/posthouse.h"
 #include "settings/qmgr.h"
+#include "settings/smtpd.h"
 #include "settings/smtp_out.h"
 
 const struct conf_schema *const settings_all[] = {
     &settings_posthouse_schema,
     &settings_master_schema,
     &settings_qmgr_schema,
+    &settings_smtpd_schema,
     &settings_smtp_out_schema,
     NULL,
 };

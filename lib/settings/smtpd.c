@@ -1,0 +1,145 @@
+#include "settings/smtpd.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#define AT(field)             offsetof(struct settings_smtpd, field)
+#define AT_LISTENER(field)    offsetof(struct settings_listener, field)
+#define AT_CERTIFICATE(field) offsetof(struct settings_certificate, field)
+
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+
+static const char *const tls_modes[] = {"none", "starttls", "implicit", NULL};
+static const char *const auth_modes[] = {"no", "optional", "required", NULL};
+static const char *const roles[] = {"relay", "submission", NULL};
+static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+
+static const struct conf_param params[] = {
+    {"banner", CONF_STRING, AT(banner), "Posthouse", 0, 0, NULL,
+     "What follows the host name and ESMTP in the greeting"},
+    {"certificate", CONF_PATH, AT(certificate), "/etc/posthouse/tls/chain.pem", 0, 0, NULL,
+     "PEM file of the TLS certificate and the intermediate ones, for clients that name no host or an unknown one"},
+    {"key", CONF_PATH, AT(key), "/etc/posthouse/tls/key.pem", 0, 0, NULL,
+     "PEM file of its key; empty = in the certificate's file"},
+    {"max_message_size", CONF_SIZE, AT(max_message_size_bytes), "50M", 0, 2 * GIB, NULL,
+     "Largest message taken, announced by SIZE; 0 = any"},
+    {"max_header_size", CONF_SIZE, AT(max_header_size_bytes), "256k", KIB, 16 * MIB, NULL,
+     "Largest header of a message, and of one field in it"},
+    {"max_line_length", CONF_SIZE, AT(max_line_length), "0", 0, GIB, NULL,
+     "Longest line of a message without its CRLF; 0 = any; RFC 5321 allows 998"},
+    {"max_recipients", CONF_INT, AT(max_recipients), "1000", 1, 50000, NULL, "Recipients one message may have"},
+    {"max_hops", CONF_INT, AT(max_hops), "100", 1, 1000, NULL,
+     "Received fields a message may carry before it is taken for one that loops"},
+    {"max_errors", CONF_INT, AT(max_errors), "20", 1, 100000, NULL,
+     "Refused commands and recipients after which a session is ended"},
+    {"max_login_attempts", CONF_INT, AT(max_login_attempts), "3", 1, 100, NULL,
+     "Failed logins after which a session is ended"},
+    {"max_connections", CONF_INT, AT(max_connections), "10000", 1, 1000000, NULL,
+     "Simultaneous sessions in all, counted over all smtpd processes"},
+    {"max_connections_per_address", CONF_INT, AT(max_connections_per_address), "0", 0, 1000000, NULL,
+     "Simultaneous sessions of one client address with all smtpd processes; 0 = any number"},
+    {"connections_per_minute", CONF_INT, AT(connections_per_minute), "0", 0, 10000000, NULL,
+     "New sessions of one client address a minute, counted over all smtpd processes; 0 = any number"},
+    {"failed_logins_per_minute", CONF_INT, AT(failed_logins_per_minute), "10", 0, 1000000, NULL,
+     "Failed logins of one client address a minute before it has to wait, counted over all smtpd processes; 0 = any "
+     "number"},
+    {"idle_timeout", CONF_DURATION, AT(idle_timeout_ms), "5m", 1000, 86400000, NULL, "How long a client may be silent"},
+    {"min_free_space", CONF_SIZE, AT(min_free_space_bytes), "100M", 0, 1024 * GIB, NULL,
+     "Free space on the queue's file system below which no mail is taken; 0 = not checked"},
+    {"auth_mechanisms", CONF_LIST, AT(auth_mechanisms), "PLAIN LOGIN SCRAM-SHA-256", 0, 0, NULL,
+     "SASL mechanisms offered, in this order"},
+    {"tls_min_version", CONF_ENUM, AT(tls_min_version), "1.2", 0, 0, tls_versions, "Oldest TLS version spoken"},
+    {"tls_ciphers", CONF_STRING, AT(tls_ciphers), "", 0, 0, NULL,
+     "Cipher suites of TLS 1.2 as OpenSSL writes them; empty = Mozilla's intermediate list"},
+    {0},
+};
+
+static const struct conf_param listener_params[] = {
+    {"address", CONF_ADDRESSES, AT_LISTENER(address), "", 0, 0, NULL, "Addresses with port to listen on"},
+    {"tls", CONF_ENUM, AT_LISTENER(tls), "starttls", 0, 0, tls_modes,
+     "TLS not at all, after STARTTLS, or from the first byte on"},
+    {"auth", CONF_ENUM, AT_LISTENER(auth), "no", 0, 0, auth_modes,
+     "Whether clients can log in, or must; only ever offered under TLS"},
+    {"role", CONF_ENUM, AT_LISTENER(role), "relay", 0, 0, roles,
+     "Relay passes mail on as it is; submission completes what an application left out (Date, Message-ID) and drops "
+     "Bcc"},
+    {"trusted_networks", CONF_NETWORKS, AT_LISTENER(trusted_networks), "", 0, 0, NULL,
+     "Networks whose clients may relay without login"},
+    {"tenant", CONF_STRING, AT_LISTENER(tenant), "", 0, 0, NULL, "Whose mail it is when the client did not log in"},
+    {0},
+};
+
+static const struct conf_param certificate_params[] = {
+    {"chain", CONF_PATH, AT_CERTIFICATE(chain), "", 0, 0, NULL,
+     "PEM file: the certificate, then the intermediate ones"},
+    {"key", CONF_PATH, AT_CERTIFICATE(key), "", 0, 0, NULL, "PEM file of the key; empty = in the chain file"},
+    {0},
+};
+
+static const struct conf_block blocks[] = {
+    {"listener", listener_params, sizeof(struct settings_listener), AT(listeners), "Where clients connect"},
+    {"certificate", certificate_params, sizeof(struct settings_certificate), AT(certificates),
+     "One more TLS certificate, for clients that name a host of it (SNI)"},
+    {0},
+};
+
+static int listener_check(const struct settings_listener *l, bool have_certificate, struct buf *why)
+{
+    const char *trouble = NULL;
+    if (l->address.count == 0)
+        trouble = "has no address";
+    else if (strchr(l->name, ':') != NULL || strchr(l->name, ' ') != NULL || strchr(l->name, '=') != NULL)
+        trouble = "has a name with a blank, ':' or '='";
+    else if (l->auth != LISTENER_AUTH_NO && l->tls == LISTENER_TLS_NONE)
+        trouble = "offers login, which needs tls = starttls or implicit";
+    else if (l->tls != LISTENER_TLS_NONE && !have_certificate)
+        trouble = "offers TLS, which needs a certificate";
+    if (trouble == NULL)
+        return 0;
+    buf_printf(why, "listener \"%s\" %s", l->name, trouble);
+    return -EINVAL;
+}
+
+static int check(const void *settings, struct buf *why)
+{
+    const struct settings_smtpd *s = settings;
+    for (size_t i = 0; i < s->certificates.count; i++) {
+        const struct settings_certificate *c = s->certificates.items[i];
+        if (c->chain[0] == '\0') {
+            buf_printf(why, "certificate \"%s\" has no chain", c->name);
+            return -EINVAL;
+        }
+    }
+    for (size_t i = 0; i < s->listeners.count; i++) {
+        int r = listener_check(s->listeners.items[i], s->certificate[0] != '\0', why);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+const struct conf_schema settings_smtpd_schema = {
+    .file = "smtpd.conf",
+    .params = params,
+    .blocks = blocks,
+    .size = sizeof(struct settings_smtpd),
+    .check = check,
+    .default_blocks = "listener \"smtp\" {\n"
+                      "    address = 0.0.0.0:25 [::]:25\n"
+                      "    trusted_networks = 127.0.0.0/8 ::1\n"
+                      "}\n"
+                      "listener \"submission\" {\n"
+                      "    address = 0.0.0.0:587 [::]:587\n"
+                      "    auth = required\n"
+                      "    role = submission\n"
+                      "}\n"
+                      "listener \"submissions\" {\n"
+                      "    address = 0.0.0.0:465 [::]:465\n"
+                      "    tls = implicit\n"
+                      "    auth = required\n"
+                      "    role = submission\n"
+                      "}\n",
+};

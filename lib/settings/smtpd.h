@@ -1,0 +1,51 @@
+/* smtpd.conf: the listeners, who may use them, and the limits on what clients may do. */
+#ifndef POSTHOUSE_SETTINGS_SMTPD_H
+#define POSTHOUSE_SETTINGS_SMTPD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+
+enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS, LISTENER_TLS_IMPLICIT };
+enum listener_auth { LISTENER_AUTH_NO, LISTENER_AUTH_OPTIONAL, LISTENER_AUTH_REQUIRED };
+enum listener_role { LISTENER_RELAY, LISTENER_SUBMISSION };
+
+/* listener "submission" { ... } */
+struct settings_listener {
+    char *name;
+    struct conf_addresses address;
+    int tls;  /* enum listener_tls */
+    int auth; /* enum listener_auth */
+    int role; /* enum listener_role */
+    struct conf_networks trusted_networks;
+    char *tenant; /* of mail that comes without authentication */
+};
+
+/* certificate "example" { ... }: for clients that name a host of it (SNI). */
+struct settings_certificate {
+    char *name;
+    char *chain;
+    char *key; /* "" = in the chain file */
+};
+
+struct settings_smtpd {
+    char *banner;
+    char *certificate, *key; /* PEM files; key "" = in the file of the certificate */
+    int64_t max_message_size_bytes, max_header_size_bytes, max_line_length;
+    int64_t max_recipients, max_hops;
+    int64_t max_errors, max_login_attempts;
+    int64_t max_connections, max_connections_per_address;
+    int64_t connections_per_minute, failed_logins_per_minute;
+    int64_t idle_timeout_ms;
+    int64_t min_free_space_bytes;
+    struct conf_list auth_mechanisms;
+    int tls_min_version; /* index into 1.2, 1.3 */
+    char *tls_ciphers;
+    struct conf_blocks listeners;    /* struct settings_listener */
+    struct conf_blocks certificates; /* struct settings_certificate */
+};
+
+extern const struct conf_schema settings_smtpd_schema;
+
+#endif
