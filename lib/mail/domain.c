@@ -78,7 +78,8 @@ bool mail_domain_is_valid(const char *domain, size_t len)
 int mail_literal_parse(const char *literal, size_t len, struct net_address *out)
 {
     char text[NET_TEXT_MAX];
-    if (len < 3 || len >= sizeof(text) || literal[0] != '[' || literal[len - 1] != ']')
+    if (len < 3 || len >= sizeof(text) || literal[0] != '[' || literal[len - 1] != ']' ||
+        memchr(literal, '\0', len) != NULL)
         return -EINVAL;
     memcpy(text, literal + 1, len - 2);
     text[len - 2] = '\0';
