@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "settings/auth.h"
 #include "settings/master.h"
 #include "settings/posthouse.h"
 #include "settings/qmgr.h"
@@ -11,6 +12,7 @@
 const struct conf_schema *const settings_all[] = {
     &settings_posthouse_schema,
     &settings_master_schema,
+    &settings_auth_schema,
     &settings_qmgr_schema,
     &settings_smtpd_schema,
     &settings_smtp_out_schema,

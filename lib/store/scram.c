@@ -14,6 +14,11 @@
 #define SCHEME      "SCRAM-SHA-256$"
 #define FIELD_BYTES 128 /* the base64 form of the longest salt, with room */
 
+int scram_random(unsigned char *out, size_t len)
+{
+    return len <= INT32_MAX && RAND_bytes(out, (int)len) == 1 ? 0 : -EIO;
+}
+
 static int hmac(const unsigned char *key, const void *data, size_t len, unsigned char out[SCRAM_KEY_BYTES])
 {
     unsigned n = 0;
@@ -44,7 +49,7 @@ int scram_derive(const char *password, size_t len, unsigned iterations, struct s
     if (iterations < SCRAM_ITERATIONS_MIN || iterations > SCRAM_ITERATIONS_MAX || len > INT32_MAX)
         return -EINVAL;
     *out = (struct scram_verifier){.iterations = iterations, .salt_len = SCRAM_SALT_BYTES};
-    if (RAND_bytes(out->salt, SCRAM_SALT_BYTES) != 1)
+    if (scram_random(out->salt, SCRAM_SALT_BYTES) < 0)
         return -EIO;
     return scram_derive_salted(password, len, out);
 }
@@ -85,6 +90,26 @@ int scram_decoy(const unsigned char key[SCRAM_KEY_BYTES], const char *name, unsi
     if (r == 0)
         r = decoy_part(key, "server", name, out->server_key);
     return r;
+}
+
+int scram_fingerprint(const unsigned char key[SCRAM_KEY_BYTES], const char *name, const char *password, size_t len,
+                      const struct scram_verifier *v, unsigned char out[SCRAM_KEY_BYTES])
+{
+    struct buf text;
+    buf_init(&text, 64 * 1024);
+    int r = buf_append(&text, name, strlen(name) + 1);
+    if (r == 0)
+        r = buf_append(&text, v->stored_key, SCRAM_KEY_BYTES);
+    if (r == 0)
+        r = buf_append(&text, v->salt, v->salt_len);
+    if (r == 0)
+        r = buf_append(&text, password, len);
+    if (r == 0)
+        r = hmac(key, text.data, text.len, out);
+    if (text.base != NULL)
+        OPENSSL_cleanse(text.base, text.capacity);
+    buf_deinit(&text);
+    return r < 0 ? -EIO : 0;
 }
 
 int scram_format(const struct scram_verifier *v, struct buf *out)

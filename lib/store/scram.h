@@ -35,6 +35,12 @@ int scram_verify(const struct scram_verifier *v, const char *password, size_t le
 int scram_decoy(const unsigned char key[SCRAM_KEY_BYTES], const char *name, unsigned iterations,
                 struct scram_verifier *out);
 
+/* A keyed digest of a password that was found to fit a verifier: what may be kept of it in memory.  0 or -EIO. */
+int scram_fingerprint(const unsigned char key[SCRAM_KEY_BYTES], const char *name, const char *password, size_t len,
+                      const struct scram_verifier *v, unsigned char out[SCRAM_KEY_BYTES]);
+/* Bytes nobody can guess, for keys and generated passwords.  0 or -EIO. */
+int scram_random(unsigned char *out, size_t len);
+
 /* "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>" (RFC 5803 section 2), base64.  Appends; 0 or -ENOBUFS. */
 int scram_format(const struct scram_verifier *v, struct buf *out);
 /* 0 or -EINVAL. */
