@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "settings/auth.h"
+#include "settings/bounce.h"
+#include "settings/dkim_signer.h"
 #include "settings/master.h"
 #include "settings/posthouse.h"
 #include "settings/qmgr.h"
@@ -13,9 +15,11 @@ const struct conf_schema *const settings_all[] = {
     &settings_posthouse_schema,
     &settings_master_schema,
     &settings_auth_schema,
+    &settings_bounce_schema,
     &settings_qmgr_schema,
     &settings_smtpd_schema,
     &settings_smtp_out_schema,
+    &settings_dkim_signer_schema,
     NULL,
 };
 
