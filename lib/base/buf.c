@@ -29,9 +29,14 @@ int buf_reserve(struct buf *b, size_t n)
     if (b->base != NULL && need <= b->capacity && before >= b->len) {
         memmove(b->base, b->data, b->len);
         b->data = b->base;
+        b->data[b->len] = '\0';
         return 0;
     }
     size_t capacity = b->capacity > 0 ? b->capacity : BUF_FIRST_ALLOCATION;
+    /* Bytes go in behind while others are taken from the front: twice the room, or every few bytes move all the rest.
+     */
+    if (before > 0 && capacity / 2 < need)
+        capacity *= 2;
     while (capacity < need)
         capacity *= 2;
     char *fresh = malloc(capacity);
