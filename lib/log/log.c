@@ -81,35 +81,62 @@ static void append_time(struct buf *line)
     buf_printf(line, "%s.%03d%.3s:%.2s ", text, (int)(us / 1000 % 1000), zone, zone + 3);
 }
 
-/* Control bytes and bytes that are not UTF-8 by their position are shown, never sent to the reader's terminal. */
+/* Bytes of the printable character at p: 1 to 4, or 0 for a control character or what is not UTF-8 (RFC 3629). */
+static size_t printable_bytes(const unsigned char *p)
+{
+    static const struct {
+        unsigned char first, last, second_min, second_max;
+        size_t bytes;
+    } forms[] = {{0x20, 0x7e, 0, 0, 1},       {0xc2, 0xc2, 0xa0, 0xbf, 2}, {0xc3, 0xdf, 0x80, 0xbf, 2},
+                 {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
+                 {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+                 {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    size_t i = 0;
+    while (i < ARRAY_LENGTH(forms) && (p[0] < forms[i].first || p[0] > forms[i].last))
+        i++;
+    if (i == ARRAY_LENGTH(forms))
+        return 0;
+    if (forms[i].bytes > 1 && (p[1] < forms[i].second_min || p[1] > forms[i].second_max))
+        return 0;
+    for (size_t k = 2; k < forms[i].bytes; k++)
+        if (p[k] < 0x80 || p[k] > 0xbf)
+            return 0;
+    return forms[i].bytes;
+}
+
+/* Control bytes and bytes that are not UTF-8 are shown, never sent to the reader's terminal. */
 static void append_printable(struct buf *line, const char *s)
 {
-    for (const unsigned char *p = (const unsigned char *)s; *p != '\0' && line->len < LOG_LINE_MAX - 8; p++) {
-        if (*p < 0x20 || *p == 0x7f || (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0))
-            buf_printf(line, "\\x%02x", *p);
+    for (const unsigned char *p = (const unsigned char *)s; *p != '\0' && line->len < LOG_LINE_MAX - 8;) {
+        size_t n = printable_bytes(p);
+        if (n == 0)
+            buf_printf(line, "\\x%02x", *p++);
         else
-            buf_append_char(line, (char)*p);
+            buf_append(line, p, n);
+        p += n;
     }
 }
 
-static void emit(enum log_level level, const char *queue_id, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void emit(enum log_level level, const char *queue_id, const char *fmt,
+                                                       va_list ap)
 {
     int saved_errno = errno;
     if (!log_wants(level))
         return;
-    struct buf text, line;
-    buf_init(&text, LOG_LINE_MAX);
+    char text[LOG_LINE_MAX];
+    struct buf line;
     buf_init(&line, LOG_LINE_MAX + 256);
-    if (buf_vprintf(&text, fmt, ap) < 0)
-        buf_append_str(&text, "(line too long for the log)");
+    vsnprintf(text, sizeof(text), fmt, ap); /* a text that is too long loses its end */
     if (!target.syslog) {
         append_time(&line);
         buf_printf(&line, "posthouse/%s[%d]: ", target.ident, (int)getpid());
     }
-    if (queue_id != NULL)
-        buf_printf(&line, "%s: ", queue_id);
+    if (queue_id != NULL) {
+        append_printable(&line, queue_id);
+        buf_append_str(&line, ": ");
+    }
     buf_append_str(&line, levels[level].word);
-    append_printable(&line, buf_str(&text));
+    append_printable(&line, text);
     if (target.syslog) {
         syslog(levels[level].priority, "%s", buf_str(&line));
     } else {
@@ -119,7 +146,6 @@ static void emit(enum log_level level, const char *queue_id, const char *fmt, va
         (void)ignored;
     }
     buf_deinit(&line);
-    buf_deinit(&text);
     errno = saved_errno;
 }
 
@@ -147,9 +173,10 @@ void log_message(enum log_level level, const char *queue_id, const char *fmt, ..
 
 void log_delivery(const struct log_delivery *d)
 {
+    long long delay_ms = d->delay_ms > 0 ? d->delay_ms : 0; /* the clock may have been set back */
     log_message(LOG_LEVEL_INFO, d->queue_id,
                 "to=<%s>, tenant=%s, site=%s, relay=%s, tls=%s, dkim=%s, delay=%lld.%03lld, attempts=%u, dsn=%s, "
                 "status=%s (%.1000s)",
-                d->recipient, d->tenant, d->site, d->relay, d->tls, d->dkim, (long long)d->delay_ms / 1000,
-                (long long)d->delay_ms % 1000, d->attempts, d->enhanced, d->status, d->reply);
+                d->recipient, d->tenant, d->site, d->relay, d->tls, d->dkim, delay_ms / 1000, delay_ms % 1000,
+                d->attempts, d->enhanced, d->status, d->reply);
 }
