@@ -1,6 +1,7 @@
 #include "ipc/wire.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -68,11 +69,11 @@ int ipc_wire_receive(int socket, char *data, int *fd)
     if (n < 0)
         return -errno;
     collect_fds(&m, fd);
-    if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-        if (*fd >= 0)
-            close(*fd);
+    /* An empty record is no record of ours and reads like the end; it may carry a descriptor all the same. */
+    bool cut = m.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
+    if (*fd >= 0 && (cut || n == 0)) {
+        close(*fd);
         *fd = -1;
-        return -EMSGSIZE;
     }
-    return (int)n;
+    return cut ? -EMSGSIZE : (int)n;
 }
