@@ -19,6 +19,7 @@
 /* A record that waits for room in the socket. */
 struct outgoing {
     struct buf record;
+    size_t cost; /* what it counts in the backlog: the memory it takes, as a small record takes more than its bytes */
     int fd;
     TAILQ_ENTRY(outgoing) link;
 };
@@ -98,7 +99,8 @@ static void channel_break_errno(struct ipc_channel *c, const char *what, int err
 
 static int enqueue(struct ipc_channel *c, struct buf *record, int fd)
 {
-    if (c->backlog + record->len > CHANNEL_BACKLOG_MAX)
+    size_t cost = sizeof(struct outgoing) + record->capacity;
+    if (c->backlog + cost > CHANNEL_BACKLOG_MAX)
         return -EAGAIN;
     struct outgoing *o = calloc(1, sizeof(*o));
     if (o == NULL)
@@ -111,7 +113,8 @@ static int enqueue(struct ipc_channel *c, struct buf *record, int fd)
     o->record = *record;
     *record = (struct buf){.limit = IPC_RECORD_MAX};
     TAILQ_INSERT_TAIL(&c->queue, o, link);
-    c->backlog += o->record.len;
+    o->cost = cost;
+    c->backlog += cost;
     io_watch_set(&c->watch, IO_READ | IO_WRITE);
     return 0;
 }
@@ -148,7 +151,7 @@ static void channel_flush(struct ipc_channel *c)
             return;
         }
         TAILQ_REMOVE(&c->queue, o, link);
-        c->backlog -= o->record.len;
+        c->backlog -= o->cost;
         outgoing_free(o);
     }
     io_watch_set(&c->watch, IO_READ);
@@ -163,7 +166,7 @@ static void take_hello(struct ipc_channel *c, const struct ipc_hello *hello)
         ipc_channel_break(c, why);
         return;
     }
-    if (!c->owner.may_be(c->owner.arg, (enum ipc_role)hello->role, c->uid)) {
+    if (hello->role >= ROLE_COUNT || !c->owner.may_be(c->owner.arg, (enum ipc_role)hello->role, c->uid)) {
         snprintf(why, sizeof(why), "user %u may not act as %s", (unsigned)c->uid, role_name(hello->role));
         ipc_channel_break(c, why);
         return;
