@@ -55,21 +55,27 @@ static char *trim(char *s)
     return s;
 }
 
-/* Takes the quotes off a quoted value, in place.  NULL when they do not match. */
+static bool is_escape(const char *s)
+{
+    return s[0] == '\\' && (s[1] == '"' || s[1] == '\\');
+}
+
+/* Takes the quotes off a quoted value, in place.  NULL when they do not match; then the text is as it was. */
 static char *unquote(char *s)
 {
     if (*s != '"')
         return s;
-    char *out = s, *in = s + 1;
-    for (; *in != '"'; in++) {
-        if (*in == '\\' && (in[1] == '"' || in[1] == '\\'))
+    const char *end = s + 1;
+    while (*end != '"' && *end != '\0')
+        end += is_escape(end) ? 2 : 1;
+    if (*end == '\0' || end[1] != '\0')
+        return NULL;
+    char *out = s;
+    for (const char *in = s + 1; in < end; in++) {
+        if (is_escape(in))
             in++;
-        if (*in == '\0')
-            return NULL;
         *out++ = *in;
     }
-    if (*trim(in + 1) != '\0')
-        return NULL;
     *out = '\0';
     return s;
 }
@@ -244,12 +250,15 @@ static int parse_lines(struct conf_parse *p, const char *text)
     return 0;
 }
 
-static bool any_block(const struct conf_schema *schema, void *settings)
+/* Whether the file named no block of the kind that the default blocks are of. */
+static bool wants_default_blocks(const struct conf_schema *schema, void *settings)
 {
+    if (schema->default_blocks == NULL)
+        return false;
     for (const struct conf_block *b = schema->blocks; b != NULL && b->kind != NULL; b++)
-        if (blocks_of(b, settings)->count > 0)
-            return true;
-    return false;
+        if (text_has_prefix(schema->default_blocks, b->kind) && blocks_of(b, settings)->count > 0)
+            return false;
+    return true;
 }
 
 int conf_parse(const struct conf_schema *schema, const char *path, const char *text, void *settings, struct buf *errors)
@@ -259,7 +268,7 @@ int conf_parse(const struct conf_schema *schema, const char *path, const char *t
     int r = set_defaults(schema->params, settings);
     if (r == 0)
         r = parse_lines(&p, text);
-    if (r == 0 && schema->default_blocks != NULL && !p.failed && !any_block(schema, settings))
+    if (r == 0 && !p.failed && wants_default_blocks(schema, settings))
         r = parse_lines(&p, schema->default_blocks);
     if (r < 0)
         buf_printf(errors, "%s: defaults can not be set: %s\n", path, text_errno(r));

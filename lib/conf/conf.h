@@ -79,7 +79,8 @@ struct conf_schema {
     /* What no single row can check (two parameters that exclude each other, a listener without certificate).  Returns 0
      * or -EINVAL with the sentence in why. */
     int (*check)(const void *settings, struct buf *why);
-    /* Blocks the program has when the file names none of that kind, in the file's own syntax; NULL = none. */
+    /* Blocks (all of one kind) the program has when the file names none of that kind, in the file's own syntax; NULL =
+     * none. */
     const char *default_blocks;
 };
 
@@ -92,7 +93,7 @@ int conf_parse(const struct conf_schema *schema, const char *path, const char *t
                struct buf *errors);
 void conf_free(const struct conf_schema *schema, void *settings);
 
-/* One value as an admin would write it. */
+/* One value as an admin would write it, quoted where the file needs it. */
 int conf_format(const struct conf_param *param, const void *settings, struct buf *out);
 /* What the row accepts, in words: "a number from 1 to 50000". */
 int conf_expected(const struct conf_param *param, struct buf *out);

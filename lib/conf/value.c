@@ -249,13 +249,43 @@ static int format_words(const struct conf_param *param, const void *place, struc
     return r;
 }
 
+/* A text as it stands behind the '=', in quotes when it would not be read back as it is. */
+static int quote(const char *text, struct buf *out)
+{
+    static const char blanks[] = " \t\r";
+    size_t len = strlen(text);
+    bool plain_text = len == 0 || (strpbrk(text, "\"#") == NULL && strchr(blanks, text[0]) == NULL &&
+                                   strchr(blanks, text[len - 1]) == NULL);
+    if (plain_text)
+        return buf_append(out, text, len);
+    int r = buf_append_char(out, '"');
+    for (; *text != '\0' && r == 0; text++) {
+        if (*text == '"' || *text == '\\')
+            r = buf_append_char(out, '\\');
+        if (r == 0)
+            r = buf_append_char(out, *text);
+    }
+    return r < 0 ? r : buf_append_char(out, '"');
+}
+
+static int format_quoted_words(const struct conf_param *param, const void *place, struct buf *out)
+{
+    struct buf words;
+    buf_init(&words, out->limit);
+    int r = format_words(param, place, &words);
+    if (r == 0)
+        r = quote(buf_str(&words), out);
+    buf_deinit(&words);
+    return r;
+}
+
 int conf_format(const struct conf_param *param, const void *settings, struct buf *out)
 {
     const void *place = (const char *)settings + param->offset;
     switch (param->type) {
     case CONF_STRING:
     case CONF_PATH:
-        return buf_append_str(out, *(char *const *)place);
+        return quote(*(char *const *)place, out);
     case CONF_BOOL:
         return buf_append_str(out, *(const bool *)place ? "yes" : "no");
     case CONF_INT:
@@ -269,7 +299,7 @@ int conf_format(const struct conf_param *param, const void *settings, struct buf
     case CONF_LIST:
     case CONF_ADDRESSES:
     case CONF_NETWORKS:
-        return format_words(param, place, out);
+        return format_quoted_words(param, place, out);
     }
     return -EINVAL;
 }
