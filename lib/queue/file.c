@@ -128,9 +128,14 @@ int queue_file_append(int fd, const struct envelope *e, const struct buf *text)
     uint64_t begin = e->content_offset + e->content_length;
     if ((uint64_t)st.st_size < begin)
         return -EPROTO;
-    if ((uint64_t)st.st_size - begin + text->len > QUEUE_HISTORY_MAX)
+    if ((uint64_t)st.st_size - begin + text->len >= QUEUE_HISTORY_MAX)
         return -EFBIG;
-    return write_at(fd, text->data, text->len, st.st_size);
+    /* Behind a line that a crash tore, or the first new one would be torn with it. */
+    char last = '\n';
+    int r = (uint64_t)st.st_size > begin ? read_at(fd, &last, 1, st.st_size - 1) : 0;
+    if (r == 0 && last != '\n')
+        r = write_at(fd, "\n", 1, st.st_size++);
+    return r < 0 ? r : write_at(fd, text->data, text->len, st.st_size);
 }
 
 static int parse_attempt(char *line, struct queue_attempt *out)
