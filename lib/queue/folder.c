@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,13 +73,23 @@ static gid_t group_of(const struct queue_owners *o, enum who who)
     return who == WHO_INJECT ? o->inject_group : o->qmgr_group;
 }
 
+/* A folder that a power cut takes away takes the durable files in it along. */
+static int sync_parent(int folder)
+{
+    _cleanup_(fd_closep) int fd = openat(folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? -1 : 0;
+}
+
 static int make_folder(int at, const char *name, enum who owner, enum who group, mode_t mode,
                        const struct queue_owners *o)
 {
-    if (mkdirat(at, name, mode & 0700) < 0 && errno != EEXIST)
+    bool made = mkdirat(at, name, mode & 0700) == 0;
+    if (!made && errno != EEXIST)
         return -errno;
     _cleanup_(fd_closep) int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
+        return -errno;
+    if (made && sync_parent(fd) < 0)
         return -errno;
     if (o != NULL && fchown(fd, owner_of(o, owner), group_of(o, group)) < 0)
         return -errno;
@@ -101,11 +112,24 @@ static int sweep(int at, const char *name)
     return 0;
 }
 
-/* One folder below tmp/ per writer.  Group qmgr and set-group-id: what is created in it belongs to qmgr's group. */
-static int make_writer_folder(int root, const char *name, enum who owner, const struct queue_owners *o)
+/* A suite that had more writers before left their folders. */
+static int sweep_writers(int root)
 {
-    int r = make_folder(root, name, owner, WHO_QMGR, 02700, o);
-    return r < 0 ? r : sweep(root, name);
+    int fd = openat(root, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return -errno;
+    }
+    int r = 0;
+    for (struct dirent *e; r == 0 && (e = readdir(dir)) != NULL;) {
+        r = e->d_name[0] != '.' ? sweep(dirfd(dir), e->d_name) : 0;
+        if (r == -ENOTDIR || r == -ELOOP) /* not a folder of ours */
+            r = 0;
+    }
+    closedir(dir);
+    return r;
 }
 
 int queue_make_folders(const char *queue_directory, unsigned smtpd_slots, const struct queue_owners *owners,
@@ -128,14 +152,17 @@ int queue_make_folders(const char *queue_directory, unsigned smtpd_slots, const 
         snprintf(name, sizeof(name), "new/%c", *c);
         r = make_folder(root, name, WHO_QMGR, WHO_INJECT, 01730, owners);
     }
+    /* One folder below tmp/ per writer.  Group qmgr and set-group-id: what is created in it belongs to qmgr's group. */
     for (unsigned i = 0; i < smtpd_slots && r == 0; i++) {
         snprintf(name, sizeof(name), "tmp/%u", i);
-        r = make_writer_folder(root, name, WHO_SMTPD, owners);
+        r = make_folder(root, name, WHO_SMTPD, WHO_QMGR, 02700, owners);
     }
     if (r == 0) {
         snprintf(name, sizeof(name), "tmp/%u", QUEUE_WRITER_BOUNCE);
-        r = make_writer_folder(root, name, WHO_BOUNCE, owners);
+        r = make_folder(root, name, WHO_BOUNCE, WHO_QMGR, 02700, owners);
     }
+    if (r == 0)
+        r = sweep_writers(root);
     return r;
 }
 

@@ -121,6 +121,8 @@ int injection_begin(struct injector *q, struct envelope *e, struct injection **o
         r = i->fd < 0 || fchmod(i->fd, 0660) < 0 ? -errno : 0;
     }
     if (r < 0) {
+        if (i->fd >= 0)
+            unlinkat(q->tmp_fd, e->id, 0);
         injection_free(i);
         return r;
     }
