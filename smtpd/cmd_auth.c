@@ -1,0 +1,184 @@
+/* AUTH: RFC 4954.
+ *
+ *     auth = "AUTH" SP sasl-mech [SP initial-response] *(CRLF [base64]) [CRLF "*"] CRLF
+ *     initial-response = base64 / "="
+ *
+ * The exchange itself is the auth program's; nothing of it is looked at here. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "command.h"
+#include "limits.h"
+#include "log/log.h"
+#include "transaction.h"
+
+static bool is_offered(const struct session *s, const char *mechanism)
+{
+    const struct conf_list *offered = &s->server->settings.auth_mechanisms;
+    for (size_t i = 0; i < offered->count; i++)
+        if (text_equal_nocase(offered->items[i], mechanism))
+            return true;
+    return false;
+}
+
+static void log_login(const struct session *s, const char *result, const char *credential)
+{
+    log_info("auth: result=%s, credential=%s, mechanism=%s, client=%s, listener=%s, tls=%s", result, credential,
+             s->mechanism, s->client, s->listener->name, stream_tls_text(s->stream));
+}
+
+static void login_succeeded(struct session *s, const char *credential, const char *tenant)
+{
+    s->credential = strdup(credential);
+    s->tenant = strdup(tenant);
+    if (s->credential == NULL || s->tenant == NULL) {
+        free(s->credential);
+        free(s->tenant);
+        s->credential = s->tenant = NULL;
+        session_refuse(s, 454, "4.7.0", "no memory, try again later");
+        return;
+    }
+    log_login(s, "ok", credential);
+    session_reply(s, 235, "2.7.0", "authenticated");
+}
+
+/* The reply says nothing about which of name and password was wrong. */
+static void login_failed(struct session *s, const char *credential, const char *tenant)
+{
+    log_login(s, "failed", "");
+    limits_login_failed(s->server->limits, &s->peer);
+    session_refuse(s, 535, "5.7.8", "user name or password is wrong");
+    if (++s->failed_logins >= (unsigned)s->server->settings.max_login_attempts)
+        session_close(s, 421, "4.7.0", "%s too many failed logins", s->server->hostname);
+}
+
+static void login_unavailable(struct session *s, const char *credential, const char *tenant)
+{
+    log_login(s, "unavailable", "");
+    session_refuse(s, 454, "4.7.0", "logins can not be checked now, try again later");
+}
+
+static void login_malformed(struct session *s, const char *credential, const char *tenant)
+{
+    session_refuse(s, 501, "5.5.2", "not valid base64, or not of the mechanism's form");
+}
+
+static void login_no_mechanism(struct session *s, const char *credential, const char *tenant)
+{
+    session_refuse(s, 504, "5.5.4", "mechanism is not supported");
+}
+
+static void (*const login_results[])(struct session *s, const char *credential, const char *tenant) = {
+    [AUTH_OK] = login_succeeded,
+    [AUTH_FAILED] = login_failed,
+    [AUTH_TEMPFAIL] = login_unavailable,
+    [AUTH_MALFORMED] = login_malformed,
+    [AUTH_NO_MECHANISM] = login_no_mechanism,
+};
+
+static void on_done(void *arg, enum ipc_auth_result result, const char *credential, const char *tenant)
+{
+    struct session *s = arg;
+    s->exchange = NULL;
+    s->phase = SESSION_COMMAND;
+    if ((size_t)result >= ARRAY_LENGTH(login_results))
+        result = AUTH_TEMPFAIL;
+    login_results[result](s, credential, tenant);
+    if (s->phase == SESSION_COMMAND)
+        session_resume(s, SESSION_COMMAND);
+}
+
+static void on_challenge(void *arg, const char *challenge)
+{
+    struct session *s = arg;
+    /* Not through session_reply, which cuts long lines: a challenge may have 12,288 bytes (section 4). */
+    if (stream_printf(s->stream, "334 %s\r\n", challenge) < 0) {
+        auth_cancel(s->server->auth, s->exchange);
+        s->exchange = NULL;
+        session_close(s, 421, "4.7.0", "%s closing the connection", s->server->hostname);
+        return;
+    }
+    session_resume(s, SESSION_AUTH_RESPONSE);
+}
+
+static const struct auth_ops auth_answers = {on_challenge, on_done};
+
+static void begin(struct session *s, const char *initial)
+{
+    struct ipc_auth_start start = {
+        .mechanism = s->mechanism,
+        .has_initial = initial != NULL,
+        /* Section 4: "=" is the response of length zero. */
+        .initial = initial == NULL || strcmp(initial, "=") == 0 ? "" : initial,
+        .client_address = s->client,
+        .tls = stream_tls_text(s->stream),
+    };
+    if (auth_start(s->server->auth, &start, &auth_answers, s, &s->exchange) < 0)
+        login_unavailable(s, "", "");
+    else
+        session_wait(s, SESSION_AUTH_WAIT);
+}
+
+void cmd_auth(struct session *s, char *argument)
+{
+    char *initial = strchr(argument, ' ');
+    if (!s->esmtp || s->listener->auth == LISTENER_AUTH_NO) {
+        session_refuse(s, 502, "5.5.1", "AUTH is not offered here");
+        return;
+    }
+    /* Section 4: a second AUTH, or one inside a transaction, is refused. */
+    if (s->credential != NULL || s->transaction != NULL) {
+        session_refuse(s, 503, "5.5.1", s->credential != NULL ? "logged in already" : "not inside a transaction");
+        return;
+    }
+    if (!stream_is_secure(s->stream)) {
+        session_refuse(s, 538, "5.7.11", "login needs encryption, send STARTTLS first");
+        return;
+    }
+    if (initial != NULL) {
+        *initial++ = '\0';
+        initial += strspn(initial, " ");
+    }
+    if (argument[0] == '\0') {
+        session_refuse(s, 501, "5.5.4", "AUTH needs a mechanism");
+        return;
+    }
+    if (!is_offered(s, argument)) {
+        session_refuse(s, 504, "5.5.4", "mechanism is not supported");
+        return;
+    }
+    if (limits_login_blocked(s->server->limits, &s->peer)) {
+        log_info("ended: client=%s, listener=%s, reason=too many failed logins in a minute", s->client,
+                 s->listener->name);
+        session_close(s, 421, "4.7.0", "%s too many failed logins from your address, wait a minute",
+                      s->server->hostname);
+        return;
+    }
+    snprintf(s->mechanism, sizeof(s->mechanism), "%s", argument);
+    begin(s, initial);
+    if (initial != NULL)
+        explicit_bzero(initial, strlen(initial));
+}
+
+void command_auth_response(struct session *s, char *line, size_t len)
+{
+    if (strcmp(line, "*") == 0) {
+        auth_cancel(s->server->auth, s->exchange);
+        s->exchange = NULL;
+        s->phase = SESSION_COMMAND;
+        session_refuse(s, 501, "5.7.0", "login given up");
+        return;
+    }
+    if (auth_step(s->server->auth, s->exchange, line) < 0) {
+        auth_cancel(s->server->auth, s->exchange);
+        s->exchange = NULL;
+        s->phase = SESSION_COMMAND;
+        login_unavailable(s, "", "");
+    } else {
+        session_wait(s, SESSION_AUTH_WAIT);
+    }
+    explicit_bzero(line, len);
+}

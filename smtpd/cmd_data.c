@@ -1,0 +1,59 @@
+/* DATA: RFC 5321 section 4.1.1.4.
+ *
+ *     data = "DATA" CRLF, then content, ended by CRLF "." CRLF
+ */
+#include "base/text.h"
+#include "command.h"
+#include "log/log.h"
+#include "transaction.h"
+
+void cmd_data(struct session *s, char *argument)
+{
+    struct transaction *t = s->transaction;
+    if (t == NULL) {
+        session_refuse(s, 503, "5.5.1", "send MAIL and RCPT first");
+        return;
+    }
+    /* RFC 2920 section 3.1: a client that pipelines learns here that none of its recipients was taken. */
+    if (t->recipient_count == 0) {
+        session_refuse(s, 554, "5.5.1", "no valid recipients");
+        return;
+    }
+    int r = server_has_space(s->server, t->mail.size_bytes) ? transaction_begin_content(t) : 0;
+    if (r < 0)
+        log_error("client=%s: no queue file could be made: %s; the client keeps the message", s->client, text_errno(r));
+    if (t->content == NULL) {
+        session_refuse(s, 452, "4.3.1", "not enough space for the message, try again later");
+        return;
+    }
+    session_reply(s, 354, "", "send the message, end it with <CRLF>.<CRLF>");
+    s->phase = SESSION_DATA;
+}
+
+static void content_refused(struct session *s, const struct content_fault *fault)
+{
+    struct transaction *t = s->transaction;
+    if (content_error(t->content) != 0)
+        log_error("client=%s: queue file could not be written: %s; the client keeps the message", s->client,
+                  text_errno(content_error(t->content)));
+    s->phase = SESSION_COMMAND;
+    session_refuse(s, fault->code, fault->enhanced, "%s", fault->text);
+    /* session_refuse may have closed the session, and its transaction with it. */
+    transaction_free(s->transaction);
+    s->transaction = NULL;
+}
+
+void command_data_content(struct session *s, struct buf *in)
+{
+    struct transaction *t = s->transaction;
+    size_t used;
+    int r = content_feed(t->content, in->data, in->len, &used);
+    buf_consume(in, used);
+    if (r != 0)
+        return;
+    const struct content_fault *fault = content_fault(t->content);
+    if (fault != NULL)
+        content_refused(s, fault);
+    else
+        transaction_commit(t);
+}

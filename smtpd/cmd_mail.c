@@ -1,0 +1,83 @@
+/* MAIL: RFC 5321 section 4.1.1.2, with SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461)
+ * and AUTH (RFC 4954 section 5).
+ *
+ *     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
+ */
+#include "base/text.h"
+#include "command.h"
+#include "transaction.h"
+
+static const struct {
+    unsigned code;
+    const char *enhanced;
+} faults[] = {
+    [SMTP_ARGUMENT_SYNTAX] = {501, "5.5.4"},
+    [SMTP_ARGUMENT_ADDRESS] = {501, "5.1.7"},
+    [SMTP_ARGUMENT_NEEDS_UTF8] = {553, "5.6.7"},        /* RFC 6531 section 3.5 */
+    [SMTP_ARGUMENT_UNKNOWN_PARAMETER] = {555, "5.5.4"}, /* RFC 5321 section 4.1.1.11 */
+    [SMTP_ARGUMENT_BAD_PARAMETER] = {501, "5.5.4"},
+};
+
+static void refuse_argument(struct session *s, int result, const struct smtp_argument_fault *fault)
+{
+    bool named = fault->parameter[0] != '\0';
+    session_refuse(s, faults[result].code, faults[result].enhanced, "%s%s%s", fault->parameter, named ? ": " : "",
+                   fault->problem);
+}
+
+/* RFC 6409 section 4.3, and RFC 4954 section 6 for the replies. */
+static bool check_login(struct session *s)
+{
+    if (s->credential != NULL || s->listener->auth != LISTENER_AUTH_REQUIRED)
+        return true;
+    if (stream_is_secure(s->stream))
+        session_refuse(s, 530, "5.7.0", "log in first");
+    else
+        session_refuse(s, 530, "5.7.0", "send STARTTLS and log in first");
+    return false;
+}
+
+static bool check_size(struct session *s, const struct smtp_mail *mail)
+{
+    uint64_t largest = (uint64_t)s->server->settings.max_message_size_bytes;
+    if (largest > 0 && mail->size_bytes > largest) {
+        /* RFC 1870 section 6.1 */
+        session_refuse(s, 552, "5.3.4", "message is larger than this server takes (%llu bytes)",
+                       (unsigned long long)largest);
+        return false;
+    }
+    if (!server_has_space(s->server, mail->size_bytes)) {
+        session_refuse(s, 452, "4.3.1", "not enough space for the message, try again later");
+        return false;
+    }
+    return true;
+}
+
+void cmd_mail(struct session *s, char *argument)
+{
+    struct smtp_mail mail;
+    struct smtp_argument_fault fault;
+    if (s->transaction != NULL) {
+        session_refuse(s, 503, "5.5.1", "a transaction is under way already");
+        return;
+    }
+    if (!check_login(s))
+        return;
+    int r = smtp_mail_parse(argument, &mail, &fault);
+    if (r != 0) {
+        refuse_argument(s, r, &fault);
+        return;
+    }
+    /* Section 4.1.1.1: extensions belong to clients that said EHLO. */
+    if (!s->esmtp && mail.given != 0) {
+        session_refuse(s, 555, "5.5.4", "parameters need EHLO");
+        return;
+    }
+    if (!check_size(s, &mail))
+        return;
+    s->transaction = transaction_new(s, &mail);
+    if (s->transaction == NULL)
+        session_refuse(s, 451, "4.3.0", "no memory, try again later");
+    else
+        session_reply(s, 250, "2.1.0", "sender ok");
+}

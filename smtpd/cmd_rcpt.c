@@ -1,0 +1,103 @@
+/* RCPT: RFC 5321 section 4.1.1.3, with NOTIFY and ORCPT (RFC 3461).
+ *
+ *     rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
+ */
+#include <stdio.h>
+#include <time.h>
+
+#include "base/text.h"
+#include "command.h"
+#include "log/log.h"
+#include "transaction.h"
+
+static const struct {
+    unsigned code;
+    const char *enhanced;
+} faults[] = {
+    [SMTP_ARGUMENT_SYNTAX] = {501, "5.5.4"},
+    [SMTP_ARGUMENT_ADDRESS] = {501, "5.1.3"},
+    [SMTP_ARGUMENT_NEEDS_UTF8] = {553, "5.6.7"},        /* RFC 6531 section 3.5 */
+    [SMTP_ARGUMENT_UNKNOWN_PARAMETER] = {555, "5.5.4"}, /* RFC 5321 section 4.1.1.11 */
+    [SMTP_ARGUMENT_BAD_PARAMETER] = {501, "5.5.4"},
+};
+
+static void refuse_argument(struct session *s, int result, const struct smtp_argument_fault *fault)
+{
+    bool named = fault->parameter[0] != '\0';
+    session_refuse(s, faults[result].code, faults[result].enhanced, "%s%s%s", fault->parameter, named ? ": " : "",
+                   fault->problem);
+}
+
+/* 5.7.1 and not 5.1.1: it is this relay's policy that stands in the way, and not every address on the list is a bad one
+ * (complaints, entries by hand).  The class of the reply that put it there is told in the text. */
+static void refuse_suppressed(struct session *s, const struct suppression_row *row)
+{
+    time_t since = (time_t)row->since_s;
+    struct tm tm;
+    char when[32], cause[64] = "";
+    gmtime_r(&since, &tm);
+    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    if (row->code > 0)
+        snprintf(cause, sizeof(cause), ": %u %s", row->code % 1000, row->enhanced);
+    session_refuse(s, 550, "5.7.1", "<%.256s> is on the suppression list since %s (%s%s%s%.160s)", row->address, when,
+                   row->reason, cause, row->reply[0] != '\0' ? " " : "", row->reply);
+}
+
+/* When the list can not be read mail goes on: a bounce too many is better than mail that stops. */
+static bool check_suppression(struct session *s, const char *address)
+{
+    struct suppression_row row;
+    struct transaction *t = s->transaction;
+    const char *tenant = s->credential != NULL ? s->tenant : s->listener->tenant;
+    int r = s->server->suppression != NULL ? suppression_lookup(s->server->suppression, address, tenant, &row) : 0;
+    if (r > 0) {
+        refuse_suppressed(s, &row);
+        return false;
+    }
+    if (r < 0 && !t->lookup_failed) {
+        t->lookup_failed = true;
+        log_warning("client=%s: suppression list can not be read: %s, recipients are accepted unchecked", s->client,
+                    text_errno(r));
+    }
+    return true;
+}
+
+void cmd_rcpt(struct session *s, char *argument)
+{
+    struct smtp_rcpt rcpt;
+    struct smtp_argument_fault fault;
+    struct transaction *t = s->transaction;
+    if (t == NULL) {
+        session_refuse(s, 503, "5.5.1", "send MAIL first");
+        return;
+    }
+    int r = smtp_rcpt_parse(argument, t->mail.smtputf8, &rcpt, &fault);
+    if (r != 0) {
+        refuse_argument(s, r, &fault);
+        return;
+    }
+    if (!s->esmtp && rcpt.given != 0) {
+        session_refuse(s, 555, "5.5.4", "parameters need EHLO");
+        return;
+    }
+    /* No domain is local here: everything is relaying. */
+    if (!session_may_relay(s)) {
+        session_refuse(s, 550, "5.7.1", "<%s> relaying is for clients that log in", rcpt.to.text);
+        return;
+    }
+    if (mail_address_domain(&rcpt.to)[0] == '\0') {
+        session_refuse(s, 550, "5.1.2", "<%s> there is no mailbox here, name a domain", rcpt.to.text);
+        return;
+    }
+    /* RFC 5321 section 4.5.3.1.10 */
+    if (t->recipient_count >= (size_t)s->server->settings.max_recipients) {
+        session_refuse(s, 452, "4.5.3", "too many recipients, send the message to the others separately");
+        return;
+    }
+    if (!check_suppression(s, rcpt.to.text))
+        return;
+    if (transaction_add_recipient(t, &rcpt) < 0)
+        session_refuse(s, 451, "4.3.0", "no memory, try again later");
+    else
+        session_reply(s, 250, "2.1.5", "recipient ok");
+}

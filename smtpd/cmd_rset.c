@@ -1,0 +1,13 @@
+/* RSET: RFC 5321 section 4.1.1.5.
+ *
+ *     rset = "RSET" CRLF
+ */
+#include "command.h"
+#include "transaction.h"
+
+void cmd_rset(struct session *s, char *argument)
+{
+    transaction_free(s->transaction);
+    s->transaction = NULL;
+    session_reply(s, 250, "2.0.0", "ok");
+}

@@ -1,0 +1,66 @@
+#include "command.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "log/log.h"
+
+enum {
+    NEEDS_HELLO = 1,
+    NO_ARGUMENT = 2,
+};
+
+static const struct {
+    void (*fn)(struct session *s, char *argument);
+    unsigned rules;
+} commands[SMTP_VERBS] = {
+    [SMTP_VERB_HELO] = {cmd_helo, 0},
+    [SMTP_VERB_EHLO] = {cmd_ehlo, 0},
+    [SMTP_VERB_STARTTLS] = {cmd_starttls, NEEDS_HELLO | NO_ARGUMENT},
+    [SMTP_VERB_AUTH] = {cmd_auth, NEEDS_HELLO},
+    [SMTP_VERB_MAIL] = {cmd_mail, NEEDS_HELLO},
+    [SMTP_VERB_RCPT] = {cmd_rcpt, NEEDS_HELLO},
+    [SMTP_VERB_DATA] = {cmd_data, NEEDS_HELLO | NO_ARGUMENT},
+    [SMTP_VERB_RSET] = {cmd_rset, NO_ARGUMENT},
+    [SMTP_VERB_NOOP] = {cmd_noop, 0},
+    [SMTP_VERB_VRFY] = {cmd_vrfy, NEEDS_HELLO},
+    [SMTP_VERB_HELP] = {cmd_help, 0},
+    [SMTP_VERB_QUIT] = {cmd_quit, NO_ARGUMENT},
+    /* EXPN and BDAT are known words without a function: 502. */
+};
+
+/* First words of HTTP: a browser made to post a form at us would otherwise have its body run as commands. */
+static bool is_http(const char *line)
+{
+    return text_equal_nocase(line, "GET") || text_equal_nocase(line, "POST") || text_equal_nocase(line, "PUT") ||
+           text_equal_nocase(line, "CONNECT") || text_equal_nocase(line, "OPTIONS");
+}
+
+/* line was cut at its end only; its first word stands there still. */
+static void command_unknown(struct session *s, char *line)
+{
+    line[strcspn(line, " \t")] = '\0';
+    if (is_http(line)) {
+        log_info("ended: client=%s, listener=%s, reason=the client speaks HTTP", s->client, s->listener->name);
+        session_close(s, 421, "4.7.0", "this is not HTTP");
+        return;
+    }
+    session_refuse(s, 500, "5.5.2", "command not recognised");
+}
+
+void command_run(struct session *s, char *line, size_t len)
+{
+    char *argument;
+    s->commands++;
+    s->verb = smtp_command_parse(line, len, &argument);
+    if (s->verb == SMTP_VERB_UNKNOWN)
+        command_unknown(s, line);
+    else if (commands[s->verb].fn == NULL)
+        session_refuse(s, 502, "5.5.1", "%s is not implemented", smtp_verb_name(s->verb));
+    else if ((commands[s->verb].rules & NO_ARGUMENT) && argument[0] != '\0')
+        session_refuse(s, 501, "5.5.4", "%s takes no argument", smtp_verb_name(s->verb));
+    else if ((commands[s->verb].rules & NEEDS_HELLO) && s->helo[0] == '\0')
+        session_refuse(s, 503, "5.5.1", "send EHLO or HELO first");
+    else
+        commands[s->verb].fn(s, argument);
+}

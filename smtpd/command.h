@@ -1,0 +1,29 @@
+/* command: which function carries out which command, and what must have gone before.  One file per command: cmd_*.c. */
+#ifndef POSTHOUSE_SMTPD_COMMAND_H
+#define POSTHOUSE_SMTPD_COMMAND_H
+
+#include "base/buf.h"
+#include "session.h"
+
+/* A command line without CRLF; it is taken apart in place. */
+void command_run(struct session *s, char *line, size_t len);
+/* The client's answer to a SASL challenge. */
+void command_auth_response(struct session *s, char *line, size_t len);
+/* Content after DATA: consumes what belongs to the message. */
+void command_data_content(struct session *s, struct buf *in);
+
+/* argument: what followed the verb, "" = nothing. */
+void cmd_auth(struct session *s, char *argument);
+void cmd_data(struct session *s, char *argument);
+void cmd_ehlo(struct session *s, char *argument);
+void cmd_helo(struct session *s, char *argument);
+void cmd_help(struct session *s, char *argument);
+void cmd_mail(struct session *s, char *argument);
+void cmd_noop(struct session *s, char *argument);
+void cmd_quit(struct session *s, char *argument);
+void cmd_rcpt(struct session *s, char *argument);
+void cmd_rset(struct session *s, char *argument);
+void cmd_starttls(struct session *s, char *argument);
+void cmd_vrfy(struct session *s, char *argument);
+
+#endif

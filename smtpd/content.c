@@ -1,0 +1,272 @@
+#include "content.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "mail/date.h"
+#include "mail/header.h"
+#include "smtp/data.h"
+
+enum fault {
+    FAULT_TOO_LARGE,
+    FAULT_BARE_LINE_END,
+    FAULT_NUL,
+    FAULT_LINE_TOO_LONG,
+    FAULT_LOOP,
+    FAULT_HEADER_BROKEN,
+    FAULT_HEADER_TOO_LARGE,
+    FAULT_TWO_FROM,
+    FAULT_STORAGE,
+    FAULT_COUNT,
+};
+
+static const struct content_fault faults[FAULT_COUNT] = {
+    /* RFC 1870 section 6.3 */
+    [FAULT_TOO_LARGE] = {552, "5.3.4", "message is larger than this server takes"},
+    /* RFC 5321 section 2.3.8; anything else than CRLF is how messages are smuggled through servers that disagree. */
+    [FAULT_BARE_LINE_END] = {550, "5.6.11", "lines of a message must end in CRLF, found a CR or LF alone"},
+    [FAULT_NUL] = {550, "5.6.0", "message holds a NUL byte"},
+    [FAULT_LINE_TOO_LONG] = {550, "5.6.0", "a line of the message is too long"},
+    /* RFC 5321 section 6.3 */
+    [FAULT_LOOP] = {554, "5.4.6", "too many Received fields, the message seems to loop"},
+    [FAULT_HEADER_BROKEN] = {554, "5.6.0", "the message header has a line that is no header field"},
+    [FAULT_HEADER_TOO_LARGE] = {554, "5.6.0", "the message header is too large"},
+    /* RFC 5322 section 3.6: which of them a reader would see, and DKIM sign, is anyone's guess. */
+    [FAULT_TWO_FROM] = {554, "5.6.0", "the message has more than one From field"},
+    [FAULT_STORAGE] = {452, "4.3.1", "the message could not be stored, try again later"},
+};
+
+struct content {
+    const struct settings_smtpd *settings;
+    const char *hostname;
+    bool submission;
+    struct injection *injection;
+    struct smtp_data_decoder decoder;
+    struct mail_header_walker header;
+    bool in_body;
+    unsigned froms, hops;
+    bool has_date, has_message_id;
+    const struct content_fault *fault;
+    int error;
+    char message_id[MAIL_MESSAGE_ID_MAX];
+};
+
+static int content_fail(struct content *c, enum fault fault)
+{
+    if (c->fault == NULL) {
+        c->fault = &faults[fault];
+        injection_abort(c->injection);
+        c->injection = NULL;
+    }
+    return 0;
+}
+
+static int content_write(struct content *c, const char *data, size_t len)
+{
+    if (c->fault != NULL)
+        return 0;
+    int r = injection_write(c->injection, data, len);
+    if (r < 0) {
+        c->error = r;
+        content_fail(c, FAULT_STORAGE);
+    }
+    return 0;
+}
+
+static int content_write_str(struct content *c, const char *text)
+{
+    return content_write(c, text, strlen(text));
+}
+
+/* What each field means to us; those not named pass on. */
+static bool keep(struct content *c, const struct mail_field *f)
+{
+    return true;
+}
+
+/* Written by the last server only (RFC 5321 section 4.4): what came with the message is stale. */
+static bool drop(struct content *c, const struct mail_field *f)
+{
+    return false;
+}
+
+static bool count_from(struct content *c, const struct mail_field *f)
+{
+    if (++c->froms > 1)
+        content_fail(c, FAULT_TWO_FROM);
+    return true;
+}
+
+static bool count_received(struct content *c, const struct mail_field *f)
+{
+    if (++c->hops > (unsigned)c->settings->max_hops)
+        content_fail(c, FAULT_LOOP);
+    return true;
+}
+
+static bool note_date(struct content *c, const struct mail_field *f)
+{
+    c->has_date = true;
+    return true;
+}
+
+static bool note_message_id(struct content *c, const struct mail_field *f)
+{
+    struct buf id;
+    buf_init(&id, sizeof(c->message_id) - 1);
+    if (mail_header_unfold(f->value, f->value_len, &id) == 0)
+        memcpy(c->message_id, buf_str(&id), id.len + 1);
+    buf_deinit(&id);
+    c->has_message_id = true;
+    return true;
+}
+
+static bool drop_if_submitted(struct content *c, const struct mail_field *f)
+{
+    return !c->submission;
+}
+
+static const struct {
+    const char *name;
+    bool (*fn)(struct content *c, const struct mail_field *f); /* false = leave the field out */
+} fields[] = {
+    {"From", count_from},       {"Received", count_received}, {"Date", note_date}, {"Message-ID", note_message_id},
+    {"Bcc", drop_if_submitted}, {"Return-Path", drop},        {NULL, keep},
+};
+
+static int on_field(void *arg, const struct mail_field *f)
+{
+    struct content *c = arg;
+    size_t row = 0;
+    while (fields[row].name != NULL && !mail_field_is(f, fields[row].name))
+        row++;
+    return fields[row].fn(c, f) ? content_write(c, f->raw, f->raw_len) : 0;
+}
+
+/* RFC 6409 section 8: a submission server adds what the application left out. */
+static void complete_header(struct content *c)
+{
+    char date[MAIL_DATE_MAX];
+    if (c->submission && !c->has_date) {
+        content_write_str(c, "Date: ");
+        content_write_str(c, mail_date_format(clock_wall_s(), date));
+        content_write_str(c, "\r\n");
+    }
+    if (c->submission && !c->has_message_id) {
+        content_write_str(c, "Message-ID: ");
+        content_write_str(c, mail_message_id(c->hostname, c->message_id));
+        content_write_str(c, "\r\n");
+    }
+    content_write(c, "\r\n", 2);
+    c->in_body = true;
+    mail_header_deinit(&c->header);
+}
+
+/* Decoded content, in portions. */
+static int on_content(void *arg, const char *data, size_t len)
+{
+    struct content *c = arg;
+    if (c->fault != NULL)
+        return 0;
+    if (c->settings->max_message_size_bytes > 0 && c->decoder.bytes > (uint64_t)c->settings->max_message_size_bytes)
+        return content_fail(c, FAULT_TOO_LARGE);
+    if (c->in_body)
+        return content_write(c, data, len);
+    size_t used;
+    int r = mail_header_feed(&c->header, data, len, &used);
+    if (r == MAIL_HEADER_ENDED) {
+        complete_header(c);
+        return content_write(c, data + used, len - used);
+    }
+    if (r != 0 && c->fault == NULL)
+        content_fail(c, r == MAIL_HEADER_MALFORMED   ? FAULT_HEADER_BROKEN
+                        : r == MAIL_HEADER_TOO_LARGE ? FAULT_HEADER_TOO_LARGE
+                                                     : FAULT_STORAGE);
+    return 0;
+}
+
+/* What can only be told when all bytes were seen. */
+static void content_end(struct content *c)
+{
+    const struct smtp_data_decoder *d = &c->decoder;
+    if (!c->in_body && c->fault == NULL) {
+        int r = mail_header_finish(&c->header);
+        if (r == MAIL_HEADER_MALFORMED)
+            content_fail(c, FAULT_HEADER_BROKEN);
+        else
+            complete_header(c);
+    }
+    /* A stray line end also makes other faults look wrong: it is the one to tell. */
+    if (d->has_bare_cr || d->has_bare_lf) {
+        content_fail(c, FAULT_BARE_LINE_END);
+        c->fault = &faults[FAULT_BARE_LINE_END];
+    }
+    if (d->has_nul)
+        content_fail(c, FAULT_NUL);
+    if (c->settings->max_line_length > 0 && d->longest_line > (uint64_t)c->settings->max_line_length)
+        content_fail(c, FAULT_LINE_TOO_LONG);
+}
+
+int content_feed(struct content *c, const char *data, size_t len, size_t *used)
+{
+    if (smtp_data_decode(&c->decoder, data, len, on_content, c, used) == SMTP_DATA_MORE)
+        return 1;
+    content_end(c);
+    return 0;
+}
+
+struct content *content_new(const struct settings_smtpd *settings, const char *hostname, bool submission,
+                            struct injection *injection)
+{
+    struct content *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return NULL;
+    *c = (struct content){.settings = settings, .hostname = hostname, .submission = submission, .injection = injection};
+    smtp_data_decoder_init(&c->decoder);
+    mail_header_init(&c->header, (size_t)settings->max_header_size_bytes, (size_t)settings->max_header_size_bytes,
+                     on_field, c);
+    return c;
+}
+
+void content_free(struct content *c)
+{
+    if (c == NULL)
+        return;
+    injection_abort(c->injection);
+    mail_header_deinit(&c->header);
+    free(c);
+}
+
+const struct content_fault *content_fault(const struct content *c)
+{
+    return c->fault;
+}
+
+int content_error(const struct content *c)
+{
+    return c->error;
+}
+
+struct injection *content_take_injection(struct content *c)
+{
+    struct injection *injection = c->injection;
+    c->injection = NULL;
+    return injection;
+}
+
+uint32_t content_flags(const struct content *c)
+{
+    uint32_t flags = c->decoder.has_8bit ? ENVELOPE_8BIT : 0;
+    return c->decoder.has_leading_dots ? flags | ENVELOPE_LEADING_DOTS : flags;
+}
+
+uint64_t content_bytes(const struct content *c)
+{
+    return c->decoder.bytes;
+}
+
+const char *content_message_id(const struct content *c)
+{
+    return c->message_id;
+}

@@ -1,0 +1,43 @@
+/* content: what comes after DATA on its way into the queue file: dots unstuffed, the header completed, loops and broken
+ * messages found, everything bounded.
+ *
+ * The first fault decides; what follows it is read to the real end and thrown away, so that the reply to the message is
+ * the reply to its last line. */
+#ifndef POSTHOUSE_SMTPD_CONTENT_H
+#define POSTHOUSE_SMTPD_CONTENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "queue/inject.h"
+#include "settings/smtpd.h"
+
+struct content;
+
+/* Why a message is refused: a reply. */
+struct content_fault {
+    unsigned code;
+    const char *enhanced, *text;
+};
+
+/* submission: fill in Date and Message-ID, drop Bcc.  Owns the injection on success; settings and hostname must outlive
+ * it. NULL: no memory. */
+struct content *content_new(const struct settings_smtpd *settings, const char *hostname, bool submission,
+                            struct injection *injection);
+/* Accepts NULL; aborts the injection if it was not taken. */
+void content_free(struct content *c);
+
+/* 0: the content has ended, *used bytes of data belonged to it; 1: more has to come. */
+int content_feed(struct content *c, const char *data, size_t len, size_t *used);
+/* After the end: NULL = the message is good and complete in its injection. */
+const struct content_fault *content_fault(const struct content *c);
+/* The disk's error behind a 452, 0 = none. */
+int content_error(const struct content *c);
+
+/* The injection becomes the caller's, to commit. */
+struct injection *content_take_injection(struct content *c);
+uint32_t content_flags(const struct content *c); /* enum envelope_flag bits learned */
+uint64_t content_bytes(const struct content *c); /* as received, without trace */
+const char *content_message_id(const struct content *c);
+
+#endif

@@ -1,0 +1,265 @@
+#include "limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+/* A region per process; at a reload the old processes finish beside the new ones. */
+enum { ROWS = 2, COLUMNS = 16384, REGIONS = 256, HEARTBEAT_MS = 2000, HEARTBEAT_LOST_S = 10 };
+
+#define LIMITS_MAGIC UINT64_C(0x31736d696c687000)
+
+/* A minute's count: the minute in the upper half, the count in the lower. */
+typedef _Atomic uint64_t minute_cell;
+
+struct limits_sessions {
+    _Atomic int32_t total;
+    _Atomic int32_t cells[ROWS][COLUMNS];
+};
+
+/* The file.  Untouched pages take no room. */
+struct limits_table {
+    uint64_t magic, key[4];
+    _Atomic int64_t heartbeat_s[REGIONS]; /* CLOCK_MONOTONIC; 0 = no process */
+    minute_cell connections[ROWS][COLUMNS], failed_logins[ROWS][COLUMNS];
+    struct limits_sessions regions[REGIONS];
+};
+
+struct limits {
+    struct limits_table *table;
+    int region; /* ours */
+    struct limits_sessions *own;
+    struct limits_maxima maxima;
+    struct timer heartbeat;
+};
+
+/* The two columns of an address. */
+struct cells {
+    uint32_t column[ROWS];
+};
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+    h = (h ^ v) * UINT64_C(0x9e3779b97f4a7c15);
+    h ^= h >> 32;
+    h *= UINT64_C(0xd6e8feb86659fd93);
+    return h ^ h >> 29;
+}
+
+/* Keyed with the file's own random numbers, so that all processes agree and no client can choose its neighbours. */
+static struct cells cells_of(const struct limits *limits, const struct net_address *client)
+{
+    uint64_t network = 0;
+    if (client->any.sa_family == AF_INET)
+        network = client->in4.sin_addr.s_addr;
+    else if (client->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&client->in6.sin6_addr))
+        memcpy(&network, client->in6.sin6_addr.s6_addr + 12, 4);
+    else if (client->any.sa_family == AF_INET6)
+        memcpy(&network, client->in6.sin6_addr.s6_addr, 8);
+    struct cells c;
+    for (int row = 0; row < ROWS; row++) {
+        uint64_t h = mix(mix(limits->table->key[2 * row], network), limits->table->key[2 * row + 1]);
+        c.column[row] = (uint32_t)(h >> 32) % COLUMNS;
+    }
+    return c;
+}
+
+static uint32_t minute_now(void)
+{
+    return (uint32_t)(clock_mono_ms() / 60000);
+}
+
+static uint32_t cell_count(const minute_cell *cell, uint32_t minute)
+{
+    uint64_t v = atomic_load_explicit(cell, memory_order_relaxed);
+    return (uint32_t)(v >> 32) == minute ? (uint32_t)v : 0;
+}
+
+static void cell_add(minute_cell *cell, uint32_t minute)
+{
+    uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed), wanted;
+    do
+        wanted = (uint32_t)(seen >> 32) == minute ? seen + 1 : (uint64_t)minute << 32 | 1;
+    while (!atomic_compare_exchange_weak_explicit(cell, &seen, wanted, memory_order_relaxed, memory_order_relaxed));
+}
+
+static uint32_t minute_count(minute_cell cells[ROWS][COLUMNS], const struct cells *c)
+{
+    uint32_t a = cell_count(&cells[0][c->column[0]], minute_now());
+    uint32_t b = cell_count(&cells[1][c->column[1]], minute_now());
+    return a < b ? a : b;
+}
+
+static void minute_add(minute_cell cells[ROWS][COLUMNS], const struct cells *c)
+{
+    for (int row = 0; row < ROWS; row++)
+        cell_add(&cells[row][c->column[row]], minute_now());
+}
+
+static bool is_alive(struct limits_table *table, int region, int64_t now_s)
+{
+    int64_t heartbeat_s = atomic_load_explicit(&table->heartbeat_s[region], memory_order_relaxed);
+    return heartbeat_s != 0 && now_s - heartbeat_s <= HEARTBEAT_LOST_S;
+}
+
+/* Sessions in all and of this address, over the processes that live. */
+static void count_sessions(const struct limits *limits, const struct cells *c, int64_t *total, int64_t *of_address)
+{
+    int64_t now_s = (int64_t)(clock_mono_ms() / 1000), rows[ROWS] = {0};
+    *total = 0;
+    for (int region = 0; region < REGIONS; region++) {
+        struct limits_sessions *s = &limits->table->regions[region];
+        if (region != limits->region && !is_alive(limits->table, region, now_s))
+            continue;
+        *total += atomic_load_explicit(&s->total, memory_order_relaxed);
+        for (int row = 0; row < ROWS; row++)
+            rows[row] += atomic_load_explicit(&s->cells[row][c->column[row]], memory_order_relaxed);
+    }
+    *of_address = rows[0] < rows[1] ? rows[0] : rows[1];
+}
+
+static void session_add(struct limits *limits, const struct cells *c, int32_t n)
+{
+    atomic_fetch_add_explicit(&limits->own->total, n, memory_order_relaxed);
+    for (int row = 0; row < ROWS; row++)
+        atomic_fetch_add_explicit(&limits->own->cells[row][c->column[row]], n, memory_order_relaxed);
+}
+
+static bool reached(int64_t count, int64_t maximum)
+{
+    return maximum > 0 && count >= maximum;
+}
+
+int limits_connect(struct limits *limits, const struct net_address *client)
+{
+    struct cells c = cells_of(limits, client);
+    int64_t total, of_address;
+    count_sessions(limits, &c, &total, &of_address);
+    if (reached(total, limits->maxima.sessions))
+        return LIMITS_TOO_MANY;
+    if (reached(of_address, limits->maxima.sessions_per_address))
+        return LIMITS_TOO_MANY_FROM_ADDRESS;
+    if (limits->maxima.connections_per_minute > 0) {
+        if (reached(minute_count(limits->table->connections, &c), limits->maxima.connections_per_minute))
+            return LIMITS_TOO_FAST;
+        minute_add(limits->table->connections, &c);
+    }
+    session_add(limits, &c, 1);
+    return 0;
+}
+
+void limits_disconnect(struct limits *limits, const struct net_address *client)
+{
+    struct cells c = cells_of(limits, client);
+    session_add(limits, &c, -1);
+}
+
+void limits_login_failed(struct limits *limits, const struct net_address *client)
+{
+    struct cells c = cells_of(limits, client);
+    minute_add(limits->table->failed_logins, &c);
+}
+
+bool limits_login_blocked(struct limits *limits, const struct net_address *client)
+{
+    struct cells c = cells_of(limits, client);
+    return reached(minute_count(limits->table->failed_logins, &c), limits->maxima.failed_logins_per_minute);
+}
+
+static int64_t heartbeat_now_s(void)
+{
+    return (int64_t)(clock_mono_ms() / 1000) + 1;
+}
+
+static void on_heartbeat(void *arg)
+{
+    struct limits *limits = arg;
+    atomic_store_explicit(&limits->table->heartbeat_s[limits->region], heartbeat_now_s(), memory_order_relaxed);
+    timer_set_ms(&limits->heartbeat, HEARTBEAT_MS);
+}
+
+/* The first process gives the file its size and keys. */
+static int table_prepare(int fd)
+{
+    uint64_t head[5] = {0};
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_size == (off_t)sizeof(struct limits_table) && pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+        head[0] == LIMITS_MAGIC)
+        return 0;
+    head[0] = LIMITS_MAGIC;
+    if (getrandom(head + 1, sizeof(head) - sizeof(head[0]), 0) < 0 || ftruncate(fd, 0) < 0 ||
+        ftruncate(fd, (off_t)sizeof(struct limits_table)) < 0)
+        return -errno;
+    return pwrite(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) ? 0 : -EIO;
+}
+
+/* Takes a region that no living process has. */
+static int region_claim(struct limits *limits)
+{
+    int64_t now_s = heartbeat_now_s();
+    for (int region = 0; region < REGIONS; region++) {
+        if (is_alive(limits->table, region, now_s))
+            continue;
+        limits->region = region;
+        limits->own = &limits->table->regions[region];
+        memset((void *)limits->own, 0, sizeof(*limits->own));
+        on_heartbeat(limits);
+        return 0;
+    }
+    return -EAGAIN;
+}
+
+int limits_new(struct loop *l, const char *path, const struct limits_maxima *maxima, struct limits **out)
+{
+    /* The lock is for those who start at the same time; closing the descriptor gives it back. */
+    _cleanup_(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX) < 0)
+        return -errno;
+    int r = table_prepare(fd);
+    if (r < 0)
+        return r;
+    struct limits *limits = calloc(1, sizeof(*limits));
+    if (limits == NULL)
+        return -ENOMEM;
+    limits->maxima = *maxima;
+    void *mapped = mmap(NULL, sizeof(*limits->table), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) {
+        r = -errno;
+        free(limits);
+        return r;
+    }
+    limits->table = mapped;
+    r = timer_init(&limits->heartbeat, l, on_heartbeat, limits);
+    if (r == 0)
+        r = region_claim(limits);
+    if (r < 0) {
+        timer_deinit(&limits->heartbeat);
+        munmap(mapped, sizeof(*limits->table));
+        free(limits);
+        return r;
+    }
+    *out = limits;
+    return 0;
+}
+
+void limits_free(struct limits *limits)
+{
+    if (limits == NULL)
+        return;
+    atomic_store_explicit(&limits->table->heartbeat_s[limits->region], 0, memory_order_relaxed);
+    timer_deinit(&limits->heartbeat);
+    munmap(limits->table, sizeof(*limits->table));
+    free(limits);
+}

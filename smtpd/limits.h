@@ -1,0 +1,39 @@
+/* limits: how many sessions and failed logins a client address has, counted over all smtpd processes.
+ *
+ * The counters stand in one file that every process maps.  They are a count-min sketch: an address adds to one cell in
+ * each of two rows chosen by two keyed hashes, and its count is the smaller of the two.  So the table has a fixed size,
+ * needs no locks, and an address can at worst be counted too high, by those few that share both its cells.  Sessions
+ * are counted in a region per process; one that died without saying goodbye stops counting when its heartbeat ends.
+ * IPv6 clients count by their /64 network. */
+#ifndef POSTHOUSE_SMTPD_LIMITS_H
+#define POSTHOUSE_SMTPD_LIMITS_H
+
+#include "base/net.h"
+#include "io/loop.h"
+
+enum limits_result {
+    LIMITS_TOO_MANY = 1,          /* in all */
+    LIMITS_TOO_MANY_FROM_ADDRESS, /* at the same time */
+    LIMITS_TOO_FAST,              /* in a minute */
+};
+
+/* 0 as a maximum = no limit. */
+struct limits_maxima {
+    int64_t sessions, sessions_per_address, connections_per_minute, failed_logins_per_minute;
+};
+
+struct limits;
+
+/* Maps the file, making it when there is none; call it before chroot.  0 or -errno. */
+int limits_new(struct loop *l, const char *path, const struct limits_maxima *maxima, struct limits **out);
+void limits_free(struct limits *limits);
+
+/* Counts a new session: 0, or an enum limits_result (then it is not counted). */
+int limits_connect(struct limits *limits, const struct net_address *client);
+void limits_disconnect(struct limits *limits, const struct net_address *client);
+
+void limits_login_failed(struct limits *limits, const struct net_address *client);
+/* Whether this address must wait before it may try to log in again. */
+bool limits_login_blocked(struct limits *limits, const struct net_address *client);
+
+#endif

@@ -1,0 +1,24 @@
+/* listen: takes connections from the sockets that master bound. */
+#ifndef POSTHOUSE_SMTPD_LISTEN_H
+#define POSTHOUSE_SMTPD_LISTEN_H
+
+#include "server.h"
+
+struct listener {
+    struct server *server;
+    const struct settings_listener *settings;
+    int fd;
+    struct io_watch watch;
+    struct timer pause; /* after descriptors ran out */
+    TAILQ_ENTRY(listener) link;
+};
+
+/* The listener owns fd in any case.  0 or -errno. */
+int listen_add(struct server *server, const struct settings_listener *settings, int fd);
+/* Stops taking connections; those that wait stay for the next process on the same socket. */
+void listen_stop(struct server *server);
+
+/* Whether the client may relay without login here. */
+bool listener_trusts(const struct settings_listener *settings, const struct net_address *client);
+
+#endif

@@ -1,0 +1,46 @@
+/* server: what one smtpd process has exactly once, and what its sessions share. */
+#ifndef POSTHOUSE_SMTPD_SERVER_H
+#define POSTHOUSE_SMTPD_SERVER_H
+
+#include "base/list.h"
+#include "io/loop.h"
+#include "ipc/channel.h"
+#include "queue/inject.h"
+#include "settings/smtpd.h"
+#include "store/suppression.h"
+#include "tls/server.h"
+
+struct session;
+struct auth_client;
+struct limits;
+struct listener;
+
+struct server {
+    struct loop *loop;
+    const char *hostname;
+    struct settings_smtpd settings;
+    struct tls_server *tls; /* NULL when no listener uses TLS */
+    struct injector *injector;
+    struct suppression *suppression;
+    struct limits *limits;
+    struct auth_client *auth;
+    struct ipc_client *qmgr; /* told of every message that was committed */
+    TAILQ_HEAD(, listener) listeners;
+    TAILQ_HEAD(, session) sessions;
+    bool draining;
+    void (*on_idle)(void *arg); /* while draining: the last session and commit are gone */
+    void *on_idle_arg;
+    uint64_t free_bytes, free_checked_ms; /* space below the queue, looked at once a second */
+};
+
+/* Room for a message of that many bytes besides min_free_space? */
+bool server_has_space(struct server *server, uint64_t message_bytes);
+/* Tells qmgr; when it is away it finds the message by itself. */
+void server_announce(struct server *server, const char *queue_id);
+
+/* No new sessions; those that wait for a command get 421, the others finish their message first. */
+void server_drain(struct server *server);
+/* Called whenever a session or commit ended. */
+void server_check_idle(struct server *server);
+
+#endif

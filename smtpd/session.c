@@ -1,0 +1,329 @@
+#include "session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "command.h"
+#include "limits.h"
+#include "listen.h"
+#include "log/log.h"
+#include "smtp/reply.h"
+#include "transaction.h"
+
+enum {
+    INPUT_LIMIT = 64 * 1024,
+    OUTPUT_LIMIT = 64 * 1024,
+    REPLY_ROOM = 8 * 1024, /* no command is begun unless its reply fits the output */
+    REPLY_TEXT_MAX = 2048,
+    STREAM_GRACE_MS = 10000, /* what a client gets to read our last reply */
+};
+
+void session_free(struct session *s)
+{
+    limits_disconnect(s->server->limits, &s->peer);
+    TAILQ_REMOVE(&s->server->sessions, s, link);
+    session_forget(s);
+    timer_deinit(&s->idle);
+    stream_free(s->stream);
+    free(s);
+}
+
+void session_forget(struct session *s)
+{
+    transaction_free(s->transaction);
+    s->transaction = NULL;
+    auth_cancel(s->server->auth, s->exchange);
+    s->exchange = NULL;
+    free(s->credential);
+    free(s->tenant);
+    s->credential = s->tenant = NULL;
+    s->helo[0] = '\0';
+    s->esmtp = false;
+}
+
+bool session_may_relay(const struct session *s)
+{
+    return s->credential != NULL || s->trusted;
+}
+
+bool session_offers_auth(const struct session *s)
+{
+    return s->listener->auth != LISTENER_AUTH_NO && stream_is_secure(s->stream) && s->server->auth != NULL;
+}
+
+const char *session_protocol(const struct session *s, bool smtputf8)
+{
+    static const char *const names[2][4] = {
+        {"ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA"},
+        {"UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA"},
+    };
+    unsigned secure = stream_is_secure(s->stream) ? 2 : 0;
+    if (!s->esmtp && secure == 0)
+        return "SMTP";
+    return names[smtputf8 ? 1 : 0][secure + (s->credential != NULL ? 1 : 0)];
+}
+
+/* The bytes cannot but fit: commands begin with REPLY_ROOM bytes of room. */
+static void reply_text(struct session *s, unsigned code, const char *enhanced, const char *text)
+{
+    if (s->phase == SESSION_CLOSING)
+        return;
+    if (smtp_reply_format(stream_output(s->stream), code, enhanced, text) < 0)
+        log_warning("client=%s: reply %u could not be sent", s->client, code);
+    stream_send(s->stream);
+}
+
+void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+    char text[REPLY_TEXT_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    reply_text(s, code, enhanced, text);
+}
+
+static void close_with(struct session *s, unsigned code, const char *enhanced, const char *text)
+{
+    if (s->phase == SESSION_CLOSING)
+        return;
+    reply_text(s, code, enhanced, text);
+    s->phase = SESSION_CLOSING;
+    transaction_free(s->transaction);
+    s->transaction = NULL;
+    stream_close_after_flush(s->stream);
+}
+
+void session_close(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+    char text[REPLY_TEXT_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    close_with(s, code, enhanced, text);
+}
+
+void session_refuse(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+    char text[REPLY_TEXT_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    const struct transaction *t = s->transaction;
+    log_info("refused: client=%s, listener=%s, credential=%s, command=%s, from=<%s>, nrcpt=%zu, reply=%u %s %s",
+             s->client, s->listener->name, s->credential != NULL ? s->credential : "", smtp_verb_name(s->verb),
+             t != NULL ? t->mail.from.text : "", t != NULL ? t->recipient_count : 0, code, enhanced, text);
+    reply_text(s, code, enhanced, text);
+    if (++s->errors >= (unsigned)s->server->settings.max_errors) {
+        log_info("ended: client=%s, listener=%s, errors=%u, reason=too many errors", s->client, s->listener->name,
+                 s->errors);
+        session_close(s, 421, "4.7.0", "%s too many errors", s->server->hostname);
+    }
+}
+
+static void greet(struct session *s)
+{
+    const char *banner = s->server->settings.banner;
+    s->phase = SESSION_COMMAND;
+    s->last_activity_ms = clock_mono_ms();
+    session_reply(s, 220, "", "%s ESMTP%s%s", s->server->hostname, banner[0] != '\0' ? " " : "", banner);
+}
+
+static void say_draining(struct session *s)
+{
+    session_close(s, 421, "4.3.2", "%s is shutting down, try again", s->server->hostname);
+}
+
+void session_drain(struct session *s)
+{
+    if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE)
+        say_draining(s);
+    else if (s->phase == SESSION_GREETING)
+        stream_close_after_flush(s->stream);
+}
+
+static const char *const line_problems[] = {
+    [SMTP_LINE_BARE_CR] = "a line must end in CRLF, found a CR alone",
+    [SMTP_LINE_BARE_LF] = "a line must end in CRLF, found an LF alone",
+    [SMTP_LINE_NUL] = "a line must not hold a NUL byte",
+};
+
+/* A stray line end means that we and whoever is in between may see different commands: the session cannot go on. */
+static void line_offence(struct session *s, int result)
+{
+    s->verb = SMTP_VERB_UNKNOWN;
+    if (result == SMTP_LINE_TOO_LONG) {
+        session_refuse(s, 500, "5.5.6", "line too long");
+        return;
+    }
+    session_refuse(s, 500, "5.5.2", "%s", line_problems[result]);
+    session_close(s, 421, "4.7.0", "%s closing the connection", s->server->hostname);
+}
+
+/* One line of the client; false when there is none yet. */
+static bool take_line(struct session *s)
+{
+    char *line;
+    size_t len, max = session_offers_auth(s) ? SMTP_AUTH_LINE_MAX : SMTP_COMMAND_LINE_MAX;
+    int r = smtp_line_take(&s->reader, stream_input(s->stream), max, &line, &len);
+    if (r == SMTP_LINE_MORE)
+        return false;
+    s->last_activity_ms = clock_mono_ms();
+    if (r != 0)
+        line_offence(s, r);
+    else if (s->phase == SESSION_AUTH_RESPONSE)
+        command_auth_response(s, line, len);
+    else
+        command_run(s, line, len);
+    return true;
+}
+
+static bool take_content(struct session *s)
+{
+    struct buf *in = stream_input(s->stream);
+    if (in->len == 0)
+        return false;
+    s->last_activity_ms = clock_mono_ms();
+    command_data_content(s, in);
+    return true;
+}
+
+/* Carries out what the client has sent, until it is someone else's turn.  Replies gather meanwhile and leave together.
+ */
+static void session_work(struct session *s)
+{
+    for (bool more = true; more && stream_writable_bytes(s->stream) >= REPLY_ROOM;) {
+        if (s->phase == SESSION_COMMAND && s->server->draining) {
+            say_draining(s);
+            return;
+        }
+        if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE)
+            more = take_line(s);
+        else if (s->phase == SESSION_DATA)
+            more = take_content(s);
+        else
+            return;
+    }
+}
+
+static void on_input(void *arg)
+{
+    session_work(arg);
+}
+
+static void on_drained(void *arg)
+{
+    struct session *s = arg;
+    /* Also looks at what stayed in the input while the output was full. */
+    if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE || s->phase == SESSION_DATA)
+        stream_resume_input(s->stream);
+}
+
+static void on_secure(void *arg)
+{
+    struct session *s = arg;
+    if (s->phase != SESSION_GREETING)
+        return;
+    if (s->server->draining)
+        say_draining(s);
+    else
+        greet(s);
+}
+
+static void on_end(void *arg, const struct stream_end *end)
+{
+    struct session *s = arg;
+    struct server *server = s->server;
+    log_info("disconnect: client=%s, listener=%s, helo=%s, credential=%s, tls=%s, commands=%u, accepted=%u, errors=%u, "
+             "seconds=%llu, reason=%s",
+             s->client, s->listener->name, s->helo, s->credential != NULL ? s->credential : "",
+             stream_tls_text(s->stream), s->commands, s->accepted, s->errors,
+             (unsigned long long)((clock_mono_ms() - s->started_ms) / 1000), end->text);
+    session_free(s);
+    server_check_idle(server);
+}
+
+/* Armed once a period, not at each line: it looks when the client was last heard. */
+static void on_idle(void *arg)
+{
+    struct session *s = arg;
+    uint64_t silent = clock_mono_ms() - s->last_activity_ms, limit = (uint64_t)s->server->settings.idle_timeout_ms;
+    if (s->phase == SESSION_AUTH_WAIT || s->phase == SESSION_COMMIT) {
+        timer_set_ms(&s->idle, limit);
+    } else if (silent < limit) {
+        timer_set_ms(&s->idle, limit - silent);
+    } else if (s->phase == SESSION_GREETING) {
+        stream_close_after_flush(s->stream);
+    } else {
+        session_close(s, 421, "4.4.2", "%s idle for too long", s->server->hostname);
+    }
+}
+
+void session_wait(struct session *s, enum session_phase phase)
+{
+    s->phase = phase;
+    stream_pause_input(s->stream);
+}
+
+void session_resume(struct session *s, enum session_phase phase)
+{
+    s->phase = phase;
+    s->last_activity_ms = clock_mono_ms();
+    if (s->server->draining && phase != SESSION_DATA)
+        say_draining(s);
+    else
+        stream_resume_input(s->stream);
+}
+
+static const struct stream_ops session_stream = {
+    .on_input = on_input,
+    .on_drained = on_drained,
+    .on_secure = on_secure,
+    .on_end = on_end,
+};
+
+static int session_open(struct session *s)
+{
+    uint64_t idle_ms = (uint64_t)s->server->settings.idle_timeout_ms;
+    int r = timer_init(&s->idle, s->server->loop, on_idle, s);
+    if (r == 0)
+        r = timer_set_ms(&s->idle, idle_ms);
+    if (r < 0)
+        return r;
+    /* Behind our own time-out, for a client that does not even read the 421. */
+    stream_set_timeout_ms(s->stream, idle_ms + STREAM_GRACE_MS);
+    if (s->listener->tls == LISTENER_TLS_IMPLICIT)
+        return stream_start_tls_server(s->stream, s->server->tls);
+    greet(s);
+    return 0;
+}
+
+int session_new(struct server *server, const struct settings_listener *listener, int fd, const struct net_address *peer)
+{
+    struct session *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        close(fd);
+        return -ENOMEM;
+    }
+    *s = (struct session){.server = server, .listener = listener, .peer = *peer, .phase = SESSION_GREETING};
+    s->started_ms = s->last_activity_ms = clock_mono_ms();
+    s->trusted = listener_trusts(listener, peer);
+    net_format_host(peer, s->client);
+    s->stream = stream_new(server->loop, fd, &session_stream, s, INPUT_LIMIT, OUTPUT_LIMIT);
+    if (s->stream == NULL || session_open(s) < 0) {
+        timer_deinit(&s->idle);
+        stream_free(s->stream);
+        free(s);
+        return -ENOMEM;
+    }
+    TAILQ_INSERT_TAIL(&server->sessions, s, link);
+    log_debug("connect: client=%s, listener=%s", s->client, listener->name);
+    return 0;
+}

@@ -1,0 +1,78 @@
+/* session: one client connection, from greeting to goodbye.  What it says about one message is a transaction
+ * (transaction.h), which ends without touching the session. */
+#ifndef POSTHOUSE_SMTPD_SESSION_H
+#define POSTHOUSE_SMTPD_SESSION_H
+
+#include "auth_client.h"
+#include "server.h"
+#include "smtp/command.h"
+#include "smtp/line.h"
+#include "tls/stream.h"
+
+/* Whose turn it is. */
+enum session_phase {
+    SESSION_GREETING,      /* TLS handshake of an implicit-TLS listener */
+    SESSION_COMMAND,       /* the client's: a command */
+    SESSION_AUTH_RESPONSE, /* the client's: its answer to a challenge */
+    SESSION_AUTH_WAIT,     /* ours: auth is asked */
+    SESSION_DATA,          /* the client's: content */
+    SESSION_COMMIT,        /* ours: the message is being made durable */
+    SESSION_CLOSING,       /* the last reply is on its way */
+};
+
+struct session {
+    struct server *server;
+    const struct settings_listener *listener;
+    struct stream *stream;
+    struct timer idle;
+    uint64_t last_activity_ms, started_ms;
+    struct net_address peer;
+    char client[NET_TEXT_MAX]; /* address without port, for the log and the trace field */
+    enum session_phase phase;
+    struct smtp_line_reader reader;
+    enum smtp_verb verb; /* command being carried out */
+    char helo[256];      /* what the client called itself; "" = nothing yet */
+    bool esmtp;
+    bool trusted;       /* comes from one of the listener's trusted networks */
+    char *credential;   /* who logged in; NULL = nobody */
+    char *tenant;       /* whose mail this is */
+    char mechanism[32]; /* of the login under way */
+    struct auth_exchange *exchange;
+    struct transaction *transaction; /* NULL between messages */
+    unsigned commands, errors, failed_logins, accepted;
+    TAILQ_ENTRY(session) link;
+};
+
+/* Takes the connection and its place in the limits; fd is closed in any case.  0 or -ENOMEM. */
+int session_new(struct server *server, const struct settings_listener *listener, int fd,
+                const struct net_address *peer);
+
+/* Ends it at once, without a word. */
+void session_free(struct session *s);
+
+/* One reply.  text may have several lines. */
+void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A reply that turns the client down: logged with its reason, counted as an error; too many of them end the session. */
+void session_refuse(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The last reply; the connection is closed behind it. */
+void session_close(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Our turn is over: the client's next line is read. */
+void session_resume(struct session *s, enum session_phase phase);
+/* Our turn begins: nothing more is read until session_resume. */
+void session_wait(struct session *s, enum session_phase phase);
+
+/* Forgets all the client said, as after STARTTLS (RFC 3207 section 4.2). */
+void session_forget(struct session *s);
+bool session_may_relay(const struct session *s);
+bool session_offers_auth(const struct session *s);
+/* RFC 3848 and RFC 6531 section 4.3: "ESMTPSA". */
+const char *session_protocol(const struct session *s, bool smtputf8);
+
+/* The process is about to end. */
+void session_drain(struct session *s);
+
+#endif

@@ -1,0 +1,217 @@
+#include "transaction.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "log/log.h"
+#include "trace.h"
+
+struct transaction *transaction_new(struct session *s, const struct smtp_mail *mail)
+{
+    struct transaction *t = calloc(1, sizeof(*t));
+    if (t == NULL)
+        return NULL;
+    t->session = s;
+    t->mail = *mail;
+    snprintf(t->protocol, sizeof(t->protocol), "%s", session_protocol(s, mail->smtputf8));
+    snprintf(t->tls, sizeof(t->tls), "%s", stream_tls_text(s->stream));
+    return t;
+}
+
+static void recipient_free(struct transaction_recipient *r)
+{
+    if (r == NULL)
+        return;
+    free(r->address);
+    free(r->orcpt);
+    free(r);
+}
+
+void transaction_free(struct transaction *t)
+{
+    if (t == NULL)
+        return;
+    if (t->committing) {
+        t->session = NULL;
+        return;
+    }
+    struct transaction_recipient *r, *next;
+    HASH_ITER (hh, t->recipients, r, next) {
+        HASH_DEL(t->recipients, r);
+        recipient_free(r);
+    }
+    content_free(t->content);
+    free(t);
+}
+
+int transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rcpt)
+{
+    struct transaction_recipient *r;
+    HASH_FIND_STR(t->recipients, rcpt->to.text, r);
+    if (r != NULL)
+        return 0;
+    r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return -ENOMEM;
+    r->address = strdup(rcpt->to.text);
+    r->orcpt = strdup(rcpt->orcpt);
+    r->notify = rcpt->notify;
+    if (r->address == NULL || r->orcpt == NULL) {
+        recipient_free(r);
+        return -ENOMEM;
+    }
+    HASH_ADD_KEYPTR(hh, t->recipients, r->address, strlen(r->address), r);
+    t->recipient_count++;
+    return 0;
+}
+
+static uint32_t envelope_flags(const struct transaction *t)
+{
+    uint32_t flags = t->mail.smtputf8 ? ENVELOPE_SMTPUTF8 : 0;
+    return t->mail.body == SMTP_BODY_8BITMIME ? flags | ENVELOPE_BODY_8BITMIME : flags;
+}
+
+static int begin_injection(struct transaction *t, int64_t now_us, struct injection **out)
+{
+    const struct session *s = t->session;
+    _cleanup_(freep) struct envelope_recipient *recipients = calloc(t->recipient_count, sizeof(*recipients));
+    if (recipients == NULL)
+        return -ENOMEM;
+    size_t n = 0;
+    for (const struct transaction_recipient *r = t->recipients; r != NULL; r = r->hh.next)
+        recipients[n++] = (struct envelope_recipient){.address = r->address, .orcpt = r->orcpt, .notify = r->notify};
+    struct envelope e = {
+        .arrived_us = now_us,
+        .sender = t->mail.from.text,
+        .credential = s->credential,
+        .tenant = s->credential != NULL ? s->tenant : s->listener->tenant,
+        .client_address = s->client,
+        .client_name = s->helo,
+        .listener = s->listener->name,
+        .protocol = t->protocol,
+        .tls = t->tls,
+        .envid = t->mail.envid,
+        .ret = t->mail.ret,
+        .flags = envelope_flags(t),
+        .recipients = recipients,
+        .recipient_count = n,
+    };
+    return injection_begin(s->server->injector, &e, out);
+}
+
+int transaction_begin_content(struct transaction *t)
+{
+    struct session *s = t->session;
+    struct injection *injection = NULL;
+    _cleanup_(buf_deinit) struct buf trace;
+    buf_init(&trace, TRACE_MAX);
+    int64_t now_us = clock_wall_us();
+    int r = begin_injection(t, now_us, &injection);
+    if (r < 0)
+        return r;
+    const struct trace_facts facts = {
+        .helo = s->helo,
+        .peer = &s->peer,
+        .tls = t->tls,
+        .hostname = s->server->hostname,
+        .protocol = t->protocol,
+        .queue_id = injection_id(injection),
+        .only_recipient = t->recipient_count == 1 ? t->recipients->address : NULL,
+        .time_s = now_us / 1000000,
+    };
+    r = trace_format(&facts, &trace);
+    if (r == 0)
+        r = injection_write(injection, trace.data, trace.len);
+    if (r == 0) {
+        t->content =
+            content_new(&s->server->settings, s->server->hostname, s->listener->role == LISTENER_SUBMISSION, injection);
+        r = t->content == NULL ? -ENOMEM : 0;
+    }
+    if (r < 0)
+        injection_abort(injection);
+    return r;
+}
+
+static void log_accepted(const struct transaction *t, const char *id)
+{
+    const struct session *s = t->session;
+    log_message(LOG_LEVEL_INFO, id,
+                "accepted: from=<%s>, size=%llu, nrcpt=%zu, client=%s[%s], listener=%s, credential=%s, tenant=%s, "
+                "proto=%s, tls=%s, message-id=%s",
+                t->mail.from.text, (unsigned long long)content_bytes(t->content), t->recipient_count, s->helo,
+                s->client, s->listener->name, s->credential != NULL ? s->credential : "",
+                s->credential != NULL ? s->tenant : s->listener->tenant, t->protocol, t->tls[0] ? t->tls : "none",
+                content_message_id(t->content));
+}
+
+/* The client may be gone: then it never got the 250 and will send the message again. */
+static void tell_client(struct transaction *t, const char *id, int result)
+{
+    struct session *s = t->session;
+    if (s == NULL && result == 0) {
+        log_message(LOG_LEVEL_WARNING, id, "the client went away before it was told that the message is queued");
+    } else if (s != NULL && result == 0) {
+        s->accepted++;
+        session_reply(s, 250, "2.0.0", "queued as %s", id);
+    } else if (s != NULL) {
+        session_refuse(s, 452, "4.3.1", "the message could not be stored, try again later");
+    }
+}
+
+static void on_committed(struct transaction *t, const char *id, int result)
+{
+    struct session *s = t->session;
+    if (result < 0)
+        log_message(LOG_LEVEL_ERROR, id, "not committed: %s; the client keeps the message", text_errno(result));
+    tell_client(t, id, result);
+    t->committing = false;
+    transaction_free(t);
+    if (s == NULL)
+        return;
+    s->transaction = NULL;
+    if (s->phase == SESSION_COMMIT)
+        session_resume(s, SESSION_COMMAND);
+}
+
+/* Outlives transaction and session: the server is told when the last commit is through. */
+struct commit {
+    struct server *server;
+    struct transaction *transaction;
+};
+
+static void commit_done(void *arg, const char *id, int result)
+{
+    struct commit *commit = arg;
+    struct server *server = commit->server;
+    if (result == 0)
+        server_announce(server, id);
+    on_committed(commit->transaction, id, result);
+    free(commit);
+    server_check_idle(server);
+}
+
+void transaction_commit(struct transaction *t)
+{
+    struct session *s = t->session;
+    struct commit *commit = calloc(1, sizeof(*commit));
+    struct injection *injection = content_take_injection(t->content);
+    if (commit == NULL) {
+        injection_abort(injection);
+        s->phase = SESSION_COMMAND;
+        session_refuse(s, 451, "4.3.0", "no memory, try again later");
+        transaction_free(s->transaction);
+        s->transaction = NULL;
+        return;
+    }
+    *commit = (struct commit){s->server, t};
+    t->committing = true;
+    /* Logged before the flush, so that the line stands in front of what qmgr says about the message. */
+    log_accepted(t, injection_id(injection));
+    session_wait(s, SESSION_COMMIT);
+    injection_commit(injection, content_flags(t->content), commit_done, commit);
+}

@@ -1,0 +1,39 @@
+/* transaction: one message on its way in: the envelope from MAIL and RCPT, then the content. */
+#ifndef POSTHOUSE_SMTPD_TRANSACTION_H
+#define POSTHOUSE_SMTPD_TRANSACTION_H
+
+#include "base/hash.h"
+#include "content.h"
+#include "session.h"
+
+struct transaction_recipient {
+    char *address;
+    char *orcpt; /* "" = none */
+    unsigned notify;
+    UT_hash_handle hh;
+};
+
+struct transaction {
+    struct session *session; /* NULL: the client went away while the message was committed */
+    struct smtp_mail mail;
+    struct transaction_recipient *recipients; /* in order of arrival, found by address */
+    size_t recipient_count;
+    struct content *content; /* from DATA on */
+    bool committing;
+    bool lookup_failed; /* the suppression list could not be read; logged once */
+    char protocol[16], tls[128];
+};
+
+struct transaction *transaction_new(struct session *s, const struct smtp_mail *mail); /* NULL: no memory */
+/* Accepts NULL.  One that is being committed lives on without its session. */
+void transaction_free(struct transaction *t);
+
+/* Adds a recipient; one that is there already is not added again.  0 or -ENOMEM. */
+int transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rcpt);
+
+/* Creates the queue file with the envelope and the trace field on top of the content.  0 or -errno. */
+int transaction_begin_content(struct transaction *t);
+/* The content is complete and good: make it durable, then tell the client and qmgr. */
+void transaction_commit(struct transaction *t);
+
+#endif
