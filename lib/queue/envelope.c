@@ -213,6 +213,8 @@ static int parse_recipient(struct envelope *out, char *line, uint32_t index)
     if (address == NULL || line[len - 1] != '>' || text_parse_u64(number, UINT32_MAX, &notify) < 0)
         return -EPROTO;
     *address = '\0';
+    if (strchr(orcpt, ' ') != NULL)
+        return -EPROTO;
     line[len - 1] = '\0';
     r->index = index;
     r->notify = (uint32_t)notify;
