@@ -111,7 +111,7 @@ void buf_consume(struct buf *b, size_t n)
     b->data += n;
     b->len -= n;
     if (b->len == 0)
-        b->data = b->base;
+        buf_clear(b);
 }
 
 void buf_clear(struct buf *b)
