@@ -40,3 +40,9 @@ class Authority:
         _openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial",
                  "-days", days, "-extfile", extensions, "-out", chain)
         return chain, key
+
+
+def self_signed(chain, key, *names):
+    """A certificate nobody vouches for, as a newcomer has one; lasts ten years."""
+    _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650", "-subj",
+             f"/CN={names[0]}", "-addext", "subjectAltName=" + ",".join(map(_alt_name, names)), "-keyout", key, "-out", chain)

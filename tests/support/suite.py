@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from . import wait
+from . import configuration, wait
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("POSTHOUSE_BUILD", SOURCE / "build" / "dev"))
@@ -24,33 +24,9 @@ PORTS = {"smtp": 2525, "submission": 5870, "submissions": 4650}
 PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent():
+def die_with_parent():
     """A suite whose test was killed ends in an orderly way."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _format(parameters):
-    """A configuration file from a dict: "kind name" with a dict as value is a block."""
-    out = []
-    for name, value in parameters.items():
-        if isinstance(value, dict):
-            kind, _, title = name.partition(" ")
-            out.append(f'{kind} "{title}" {{\n' + "".join(f"    {n} = {v}\n" for n, v in value.items()) + "}\n")
-        elif value is not None:
-            out.append(f"{name} = {value}\n")
-    return "".join(out)
-
-
-def _merge(base, changes):
-    merged = {file: dict(parameters) for file, parameters in base.items()}
-    for file, parameters in changes.items():
-        place = merged.setdefault(file, {})
-        for name, value in parameters.items():
-            if isinstance(value, dict) and isinstance(place.get(name), dict):
-                place[name] = {**place[name], **value}
-            else:
-                place[name] = value
-    return merged
 
 
 @dataclasses.dataclass
@@ -80,9 +56,8 @@ class Suite:
         self.log, self.stderr = self.folder / "log", self.folder / "stderr"
         self.sanitizer_options = sanitizer_options
         self.process = None
-        self.parameters = _merge(self._defaults(dns), changes or {})
-        self.config.mkdir(parents=True, exist_ok=True)
-        self.write_config()
+        self.parameters = configuration.merge(self._defaults(dns), changes or {})
+        configuration.write(self.config, self.parameters)
 
     def _defaults(self, dns):
         chain, key = self.certificate
@@ -133,14 +108,10 @@ class Suite:
             },
         }
 
-    def write_config(self):
-        for file, parameters in self.parameters.items():
-            (self.config / file).write_text(_format(parameters))
-
     def configure(self, changes):
         """Other settings from the next start or reload on."""
-        self.parameters = _merge(self.parameters, changes)
-        self.write_config()
+        self.parameters = configuration.merge(self.parameters, changes)
+        configuration.write(self.config, self.parameters)
 
     # -- life
 
@@ -153,7 +124,7 @@ class Suite:
         with open(self.stderr, "ab") as err:
             self.process = subprocess.Popen([BUILD / "bin" / "posthouse-master", "-c", self.config],
                                             stdin=subprocess.DEVNULL, stdout=err, stderr=err, env=self._environment(),
-                                            start_new_session=True, preexec_fn=_die_with_parent, cwd="/")
+                                            start_new_session=True, preexec_fn=die_with_parent, cwd="/")
         self.session = self.process.pid
         return self
 
