@@ -1,0 +1,454 @@
+#include "connect.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth.h"
+#include "base/hash.h"
+#include "base/text.h"
+#include "log/log.h"
+
+enum { AUTH_LINE_MAX = 20000 };
+
+struct connect {
+    struct out *out;
+    const struct site *site;
+    connect_fn *fn;
+    void *arg;
+    size_t host;           /* the next one to look up */
+    struct dns_host found; /* addresses of the host before */
+    size_t address;        /* the next one of them to try */
+    int64_t tried;         /* addresses in all */
+    struct dns_host_lookup *lookup;
+    struct timer now; /* so that fn is never called from inside connect_next */
+    struct session *session;
+    struct auth *auth;
+    enum stage stage;
+    bool without_tls; /* this address could not do TLS, and need not */
+    bool said_helo;
+    bool failed; /* failure is set */
+    struct failure failure;
+};
+
+static void try_next(struct connect *c);
+static void after_ehlo(struct connect *c);
+
+void failure_from_loss(struct failure *f, const struct session *s, enum stage stage, const char *why)
+{
+    *f = (struct failure){.verdict = verdict_decide(stage, 0, (struct mail_status){0})};
+    snprintf(f->relay, sizeof(f->relay), "%s", s != NULL ? s->relay : "none");
+    snprintf(f->tls, sizeof(f->tls), "%s", s != NULL ? s->tls : "none");
+    snprintf(f->reason, sizeof(f->reason), "%.500s %s", why, stage_text(stage));
+}
+
+void failure_from_reply(struct failure *f, const struct session *s, enum stage stage, const struct smtp_reply *reply)
+{
+    struct buf text;
+    buf_init(&text, SMTP_REPLY_TEXT_MAX + 1024);
+    smtp_reply_flatten(reply, &text);
+    failure_from_loss(f, s, stage, "");
+    f->verdict = verdict_decide(stage, reply->code, reply->status);
+    snprintf(f->reason, sizeof(f->reason), "%.*s", (int)sizeof(f->reason) - 1, buf_str(&text));
+    buf_deinit(&text);
+}
+
+static const struct site_host *current_host(const struct connect *c)
+{
+    return &c->site->host[c->host - 1];
+}
+
+static const struct settings_smtp_out *settings_of(const struct connect *c)
+{
+    return c->out->settings;
+}
+
+/* Not knowing outweighs a refusal for good: the mail must wait for the host that may come back. */
+static void remember_failure(struct connect *c, const struct failure *f)
+{
+    bool keep = c->failed && c->failure.verdict.outcome == OUTCOME_TRY_LATER && f->verdict.outcome == OUTCOME_FAILED;
+    if (!keep)
+        c->failure = *f;
+    c->failed = true;
+}
+
+static void drop_session(struct connect *c)
+{
+    session_free(c->session);
+    c->session = NULL;
+    auth_free(c->auth);
+    c->auth = NULL;
+}
+
+static void address_failed_as(struct connect *c, const char *why, const struct mail_status *status)
+{
+    struct failure f;
+    failure_from_loss(&f, c->session, c->stage, why);
+    if (status != NULL)
+        f.verdict.status = *status;
+    remember_failure(c, &f);
+    drop_session(c);
+    try_next(c);
+}
+
+/* This address is of no use; the next. */
+static void address_failed(struct connect *c, const char *why)
+{
+    address_failed_as(c, why, NULL);
+}
+
+static void address_refused(struct connect *c, const struct smtp_reply *reply)
+{
+    struct failure f;
+    failure_from_reply(&f, c->session, c->stage, reply);
+    remember_failure(c, &f);
+    log_debug("connection to %s refused %s: %s", c->session->relay, stage_text(c->stage), f.reason);
+    session_quit(c->session);
+    c->session = NULL;
+    drop_session(c);
+    try_next(c);
+}
+
+/* A policy of ours ends it: code and status are ours too. */
+static void address_unfit(struct connect *c, struct mail_status status, const char *why)
+{
+    struct failure f;
+    failure_from_loss(&f, c->session, c->stage, "");
+    f.verdict.status = status;
+    snprintf(f.reason, sizeof(f.reason), "%.900s", why);
+    remember_failure(c, &f);
+    session_quit(c->session);
+    c->session = NULL;
+    drop_session(c);
+    try_next(c);
+}
+
+/* One line per server and kind of trouble, until another server takes its place. */
+static void warn_once(const struct session *s, const char *what, const char *why, const char *then)
+{
+    static uint32_t warned[256];
+    uint32_t hash = hash_bytes(s->relay, strlen(s->relay)) | 1;
+    if (warned[hash >> 1 & 255] == hash)
+        return;
+    warned[hash >> 1 & 255] = hash;
+    log_warning("%s: %s: %s, %s (not repeated for this server)", s->relay, what, why, then);
+}
+
+static void finish(struct connect *c)
+{
+    struct session *s = c->session;
+    c->session = NULL;
+    auth_free(c->auth);
+    c->auth = NULL;
+    session_expect_nothing(s);
+    s->site = strdup(c->site->key);
+    if (s->site == NULL) {
+        session_free(s);
+        s = NULL;
+        failure_from_loss(&c->failure, NULL, c->stage, "out of memory");
+    }
+    c->fn(c->arg, s, s == NULL ? &c->failure : NULL);
+}
+
+static void say(struct connect *c, enum stage stage, int64_t wait_ms, const char *line)
+{
+    c->stage = stage;
+    session_expect_ms(c->session, wait_ms);
+    if (stream_write_str(c->session->stream, line) < 0)
+        address_failed(c, "out of memory");
+}
+
+static void say_hello(struct connect *c, const char *verb)
+{
+    char line[600];
+    snprintf(line, sizeof(line), "%s %.500s\r\n", verb, c->out->helo_name);
+    c->said_helo = strcmp(verb, "HELO") == 0;
+    say(c, STAGE_EHLO, settings_of(c)->helo_timeout_ms, line);
+}
+
+static enum auth_tls tls_state(const struct connect *c)
+{
+    struct stream_tls_info info;
+    if (!stream_is_secure(c->session->stream))
+        return AUTH_TLS_NONE;
+    stream_tls_info(c->session->stream, &info);
+    return info.verified ? AUTH_TLS_VERIFIED : AUTH_TLS_UNVERIFIED;
+}
+
+static void secret_line_deinit(struct buf *line)
+{
+    if (line->base != NULL)
+        explicit_bzero(line->base, line->capacity);
+    buf_deinit(line);
+}
+
+static void authenticate(struct connect *c)
+{
+    struct buf line;
+    buf_init(&line, AUTH_LINE_MAX);
+    c->stage = STAGE_AUTH;
+    int r = auth_begin(c->site->route, current_host(c)->name, &c->session->offers, tls_state(c), &c->auth, &line);
+    if (r < 0)
+        address_unfit(c, (struct mail_status){4, 7, 0},
+                      r == -ENOMEM ? "out of memory" : "the relay offers no authentication mechanism that may be used");
+    else
+        say(c, STAGE_AUTH, settings_of(c)->auth_timeout_ms, buf_str(&line));
+    secret_line_deinit(&line);
+}
+
+static bool wants_starttls(const struct connect *c)
+{
+    return c->site->route->tls != TLS_POLICY_NONE && !c->without_tls && !stream_is_secure(c->session->stream);
+}
+
+static void after_ehlo(struct connect *c)
+{
+    bool offered = c->session->offers.extensions & SMTP_EXT_STARTTLS;
+    if (wants_starttls(c) && offered)
+        say(c, STAGE_STARTTLS, settings_of(c)->starttls_timeout_ms, "STARTTLS\r\n");
+    else if (wants_starttls(c) && c->site->route->tls >= TLS_POLICY_REQUIRED)
+        address_unfit(c, (struct mail_status){4, 7, 4}, "TLS is required, but the server does not offer STARTTLS");
+    else if (c->site->route->user != NULL)
+        authenticate(c);
+    else
+        finish(c);
+}
+
+static void greeting_reply(struct connect *c, const struct smtp_reply *reply)
+{
+    if (reply->code == 220)
+        say_hello(c, "EHLO");
+    else
+        address_refused(c, reply);
+}
+
+static void hello_reply(struct connect *c, const struct smtp_reply *reply)
+{
+    if (reply->code == 250) {
+        c->session->offers = (struct smtp_ehlo){0};
+        if (!c->said_helo)
+            smtp_ehlo_parse(reply, &c->session->offers);
+        after_ehlo(c);
+    } else if (reply->code >= 500 && !c->said_helo) {
+        say_hello(c, "HELO"); /* RFC 5321 section 3.2 */
+    } else {
+        address_refused(c, reply);
+    }
+}
+
+static void begin_tls(struct connect *c)
+{
+    const char *name = current_host(c)->name;
+    bool is_literal = current_host(c)->address.len > 0;
+    struct tls_client_params params = {
+        .server_name = is_literal ? NULL : name,
+        .verify = c->site->route->tls == TLS_POLICY_VERIFY ? TLS_VERIFY_REQUIRED : TLS_VERIFY_NONE,
+        .names = &name,
+        .name_count = 1,
+        .session_key = c->session->relay,
+    };
+    session_expect_ms(c->session, settings_of(c)->starttls_timeout_ms);
+    if (stream_start_tls_client(c->session->stream, c->site->route->client, &params) < 0)
+        address_failed(c, "TLS can not be started");
+}
+
+static void starttls_reply(struct connect *c, const struct smtp_reply *reply)
+{
+    if (reply->code == 220) {
+        begin_tls(c);
+    } else if (c->site->route->tls == TLS_POLICY_OPPORTUNISTIC && reply->code != 421) {
+        warn_once(c->session, "STARTTLS refused", buf_str(&reply->text), "sending in plain text");
+        c->without_tls = true;
+        after_ehlo(c);
+    } else {
+        address_refused(c, reply);
+    }
+}
+
+static void auth_challenge(struct connect *c, const struct smtp_reply *reply)
+{
+    struct buf line;
+    buf_init(&line, AUTH_LINE_MAX);
+    /* RFC 4954 section 4: a lone asterisk cancels the exchange. */
+    if (auth_step(c->auth, buf_str(&reply->text), &line) < 0)
+        say(c, STAGE_AUTH, settings_of(c)->auth_timeout_ms, "*\r\n");
+    else
+        say(c, STAGE_AUTH, settings_of(c)->auth_timeout_ms, buf_str(&line));
+    secret_line_deinit(&line);
+}
+
+static void auth_reply(struct connect *c, const struct smtp_reply *reply)
+{
+    if (reply->code == 334) {
+        auth_challenge(c, reply);
+    } else if (reply->code == 235 && auth_is_complete(c->auth)) {
+        finish(c);
+    } else if (reply->code == 235) {
+        address_unfit(c, (struct mail_status){4, 7, 0}, "the relay did not prove that it knows the password");
+    } else {
+        log_warning("route \"%s\": %s does not accept the credentials: %u %s", c->site->route->name, c->session->relay,
+                    reply->code, buf_str(&reply->text));
+        address_refused(c, reply);
+    }
+}
+
+static void connect_replied(void *arg, const struct smtp_reply *reply)
+{
+    static void (*const handlers[STAGE_COUNT])(struct connect *, const struct smtp_reply *) = {
+        [STAGE_GREETING] = greeting_reply,
+        [STAGE_EHLO] = hello_reply,
+        [STAGE_STARTTLS] = starttls_reply,
+        [STAGE_AUTH] = auth_reply,
+    };
+    struct connect *c = arg;
+    if (handlers[c->stage] != NULL)
+        handlers[c->stage](c, reply);
+}
+
+static void connect_connected(void *arg)
+{
+    struct connect *c = arg;
+    c->stage = STAGE_GREETING;
+    session_expect_ms(c->session, settings_of(c)->greeting_timeout_ms);
+}
+
+/* RFC 3207 section 4.2: what was said before TLS is forgotten. */
+static void connect_secure(void *arg)
+{
+    say_hello(arg, "EHLO");
+}
+
+static void connect_drained(void *arg)
+{
+}
+
+static void open_address(struct connect *c);
+
+static void connect_ended(void *arg, const char *why, bool tls_failed)
+{
+    struct connect *c = arg;
+    bool in_tls = tls_failed || c->stage == STAGE_STARTTLS;
+    if (!in_tls || c->site->route->tls == TLS_POLICY_NONE) {
+        address_failed(c, why);
+    } else if (c->site->route->tls == TLS_POLICY_OPPORTUNISTIC) {
+        warn_once(c->session, "TLS failed", why, "trying again in plain text");
+        drop_session(c);
+        c->without_tls = true;
+        c->address--;
+        open_address(c);
+    } else {
+        warn_once(c->session, "TLS failed", why, "and TLS is required: not used");
+        address_failed_as(c, why, &(struct mail_status){4, 7, 5});
+    }
+}
+
+static const struct session_ops connect_ops = {
+    .on_connected = connect_connected,
+    .on_reply = connect_replied,
+    .on_drained = connect_drained,
+    .on_secure = connect_secure,
+    .on_end = connect_ended,
+};
+
+static void open_address(struct connect *c)
+{
+    struct net_address address = c->found.address[c->address++];
+    net_set_port(&address, c->site->route->port);
+    c->stage = STAGE_CONNECT;
+    int r = session_open(c->out, current_host(c)->name, &address, &connect_ops, c, &c->session);
+    if (r < 0) {
+        c->session = NULL;
+        address_failed(c, text_errno(r));
+        return;
+    }
+    session_expect_ms(c->session, settings_of(c)->connect_timeout_ms);
+}
+
+static void host_found(void *arg, const struct dns_host *found)
+{
+    struct connect *c = arg;
+    c->lookup = NULL;
+    c->found = *found;
+    c->address = 0;
+    if (found->outcome != DNS_FOUND) {
+        struct failure f;
+        /* The relay of a route is our own choice: its absence is a fault of ours, not of the message. */
+        bool forever = found->outcome != DNS_TEMPFAIL && c->site->route->hosts == NULL;
+        failure_from_loss(&f, NULL, STAGE_CONNECT, "");
+        f.verdict.outcome = forever ? OUTCOME_FAILED : OUTCOME_TRY_LATER;
+        f.verdict.status = forever ? (struct mail_status){5, 4, 4} : (struct mail_status){4, 4, 3};
+        snprintf(f.relay, sizeof(f.relay), "%s", current_host(c)->name);
+        snprintf(f.reason, sizeof(f.reason), "%s: %s", current_host(c)->name,
+                 found->outcome == DNS_TEMPFAIL ? found->reason : "the mail server has no address in DNS");
+        remember_failure(c, &f);
+    }
+    try_next(c);
+}
+
+static void look_up_host(struct connect *c)
+{
+    const struct site_host *host = &c->site->host[c->host++];
+    if (host->address.len > 0) {
+        c->found = (struct dns_host){.outcome = DNS_FOUND, .count = 1, .address = {host->address}};
+        c->address = 0;
+        try_next(c);
+        return;
+    }
+    c->lookup =
+        dns_host_lookup(c->out->dns, host->name, (enum dns_family)settings_of(c)->address_preference, host_found, c);
+    if (c->lookup == NULL)
+        address_failed(c, "out of memory");
+}
+
+static void report_failure(void *arg)
+{
+    struct connect *c = arg;
+    c->fn(c->arg, NULL, &c->failure);
+}
+
+static void try_next(struct connect *c)
+{
+    c->without_tls = false;
+    bool may_try = c->tried < settings_of(c)->addresses_max;
+    if (may_try && c->address < c->found.count) {
+        c->tried++;
+        open_address(c);
+    } else if (may_try && c->host < c->site->count) {
+        look_up_host(c);
+    } else {
+        if (!c->failed)
+            failure_from_loss(&c->failure, NULL, STAGE_CONNECT, "no mail server is left to try");
+        timer_set_ms(&c->now, 0);
+    }
+}
+
+struct connect *connect_new(struct out *out, const struct site *site, connect_fn *fn, void *arg)
+{
+    struct connect *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return NULL;
+    *c = (struct connect){.out = out, .site = site, .fn = fn, .arg = arg};
+    if (timer_init(&c->now, out->loop, report_failure, c) < 0) {
+        free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void connect_free(struct connect *c)
+{
+    if (c == NULL)
+        return;
+    drop_session(c);
+    dns_host_lookup_cancel(c->lookup);
+    timer_deinit(&c->now);
+    free(c);
+}
+
+void connect_next(struct connect *c, const struct failure *because)
+{
+    if (because != NULL)
+        remember_failure(c, because);
+    try_next(c);
+}

@@ -1,0 +1,34 @@
+/* connect: from a site to a session that is ready for MAIL: hosts in their order, each one's addresses, greeting, EHLO,
+ * STARTTLS, AUTH.  A host that does not work leads to the next. */
+#ifndef POSTHOUSE_SMTP_OUT_CONNECT_H
+#define POSTHOUSE_SMTP_OUT_CONNECT_H
+
+#include "session.h"
+#include "site.h"
+
+/* Why there is no delivery, as results tell it. */
+struct failure {
+    struct verdict verdict;
+    char reason[IPC_REPLY_MAX];
+    char relay[SESSION_RELAY_MAX];
+    char tls[SESSION_TLS_MAX];
+};
+
+/* s may be NULL: nobody was reached. */
+void failure_from_loss(struct failure *f, const struct session *s, enum stage stage, const char *why);
+void failure_from_reply(struct failure *f, const struct session *s, enum stage stage, const struct smtp_reply *reply);
+
+struct connect;
+
+/* Called once for each connect_next, later: a session, which the callee owns from here on, or NULL and why.  The callee
+ * may free the connect. */
+typedef void connect_fn(void *arg, struct session *s, const struct failure *failure);
+
+/* site must outlive it.  NULL: no memory. */
+struct connect *connect_new(struct out *out, const struct site *site, connect_fn *fn, void *arg);
+void connect_free(struct connect *c);
+/* Goes on to the next address that was not tried.  because: what became of the last session, NULL at first; it is what
+ * is reported when nothing is left to try. */
+void connect_next(struct connect *c, const struct failure *because);
+
+#endif
