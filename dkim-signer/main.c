@@ -60,9 +60,14 @@ static void on_sign(void *arg, struct ipc_channel *from, const void *message, in
 
 static const struct ipc_handler handlers[] = {{IPC_SIGN, on_sign}, {IPC_NONE}};
 
+static void on_up(void *arg, struct ipc_channel *c)
+{
+    log_debug("connected to qmgr, process %u", ipc_channel_peer(c)->pid);
+}
+
 static void on_down(void *arg, struct ipc_channel *c, const char *why)
 {
-    log_info("qmgr is away: %s, will connect again", why);
+    /* lib/ipc logged it and connects again; qmgr asks again for what it got no answer to */
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -123,7 +128,7 @@ static int prepare(struct service *s)
 
 static int start(struct service *s)
 {
-    state.face = (struct ipc_face){.self = s->self, .handlers = handlers, .on_down = on_down};
+    state.face = (struct ipc_face){.self = s->self, .handlers = handlers, .on_up = on_up, .on_down = on_down};
     state.qmgr = ipc_client_new(s->loop, SERVICE_QMGR_SOCKET, ROLE_QMGR, &state.face);
     return state.qmgr != NULL ? 0 : -ENOMEM;
 }
