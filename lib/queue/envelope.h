@@ -40,7 +40,7 @@ enum recipient_status {
 struct envelope_recipient {
     uint32_t index; /* offset of its line in the file: its name from one end of the suite to the other */
     enum recipient_status status;
-    uint32_t notify;   /* enum dsn_notify bits */
+    uint32_t notify;   /* enum mail_dsn_notify bits */
     const char *orcpt; /* as received, "" = none */
     const char *address;
 };
@@ -58,7 +58,7 @@ struct envelope {
     const char *protocol;       /* RFC 3848: ESMTPSA */
     const char *tls;            /* "TLSv1.3/TLS_AES_256_GCM_SHA384", "" = plaintext */
     const char *envid;          /* RFC 3461 ENVID as received */
-    uint32_t ret;               /* enum dsn_ret */
+    uint32_t ret;               /* enum mail_dsn_ret */
     uint32_t priority;          /* 0 = transactional first, 1 = bulk */
     uint32_t flags;             /* enum envelope_flag bits */
     uint32_t attempts;          /* delivery rounds so far */

@@ -1,0 +1,140 @@
+/* intake: how qmgr learns of messages.  At start it reads the names in the whole queue, opening nothing; afterwards
+ * smtpd and bounce announce what they commit, and a scan of new/ now and then finds what nobody announced. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "log/log.h"
+#include "qmgr/qmgr.h"
+
+#define ACTIVATE_PER_TURN 200 /* rounds begun before the loop sees to others again */
+
+/* Calls fn for every name in a folder of the queue that does not begin with a dot.  0 or -errno. */
+static int each_name(struct qmgr *q, const char *path, void (*fn)(struct qmgr *q, const char *folder, const char *name))
+{
+    int fd = openat(q->queue_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (dir == NULL) {
+        int r = -errno;
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        if (e->d_name[0] != '.')
+            fn(q, path, e->d_name);
+    closedir(dir);
+    return 0;
+}
+
+static void found_stranger(const char *folder, const char *name)
+{
+    log_warning("queue: %s/%s: not a name of ours, ignoring it", folder, name);
+}
+
+static void found_new(struct qmgr *q, const char *folder, const char *name)
+{
+    if (!queue_id_valid(name)) {
+        found_stranger(folder, name);
+        return;
+    }
+    struct message *m = message_add(q, name, QUEUE_NEW, 0);
+    if (m != NULL)
+        message_ready(q, m);
+}
+
+static void found_deferred(struct qmgr *q, const char *folder, const char *name)
+{
+    char id[QUEUE_ID_SIZE];
+    int64_t due_s;
+    if (queue_parse_deferred_name(name, id, &due_s) < 0) {
+        found_stranger(folder, name);
+        return;
+    }
+    struct message *m = message_add(q, id, QUEUE_DEFERRED, due_s);
+    if (m == NULL || timetable_add(&q->timetable, m) < 0)
+        return;
+    m->phase = MESSAGE_DEFERRED;
+}
+
+static void found_held(struct qmgr *q, const char *folder, const char *name)
+{
+    if (!queue_id_valid(name))
+        found_stranger(folder, name);
+    else
+        message_add(q, name, QUEUE_HOLD, 0); /* in no list: it waits for the admin */
+}
+
+static void found_below(struct qmgr *q, const char *folder, const char *name,
+                        void (*fn)(struct qmgr *q, const char *folder, const char *name))
+{
+    char path[300];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    int r = each_name(q, path, fn);
+    if (r < 0)
+        log_error("queue: %s can not be read: %s, its messages wait", path, text_errno(r));
+}
+
+static void found_new_folder(struct qmgr *q, const char *folder, const char *name)
+{
+    found_below(q, folder, name, found_new);
+}
+
+static void found_slice(struct qmgr *q, const char *folder, const char *name)
+{
+    found_below(q, folder, name, found_deferred);
+}
+
+int intake_start(struct qmgr *q)
+{
+    uint64_t began = clock_mono_ms();
+    int r;
+    if ((r = each_name(q, "new", found_new_folder)) < 0 || (r = each_name(q, "deferred", found_slice)) < 0 ||
+        (r = each_name(q, "hold", found_held)) < 0) {
+        log_error("queue: can not be read: %s", text_errno(r));
+        return r;
+    }
+    log_info("queue read in %llu ms: new=%zu, deferred=%zu, in all=%u", (unsigned long long)(clock_mono_ms() - began),
+             q->ready_count, q->timetable.count, HASH_COUNT(q->messages));
+    return 0;
+}
+
+void intake_scan_new(void *arg)
+{
+    struct qmgr *q = arg;
+    int r = each_name(q, "new", found_new_folder);
+    if (r < 0)
+        log_error("queue: new can not be read: %s, will retry", text_errno(r));
+    route_expire(q);
+    site_expire(q);
+    timer_set_ms(&q->scan_timer, (uint64_t)q->settings.scan_interval_ms);
+}
+
+void intake_submitted(void *arg, struct ipc_channel *from, const void *message, int *fd)
+{
+    struct qmgr *q = arg;
+    const struct ipc_submitted *submitted = message;
+    if (!queue_id_valid(submitted->queue_id)) {
+        ipc_channel_break(from, "SUBMITTED names no queue id");
+        return;
+    }
+    struct message *m = message_add(q, submitted->queue_id, QUEUE_NEW, 0);
+    if (m != NULL)
+        message_ready(q, m);
+}
+
+void intake_activate(struct qmgr *q)
+{
+    struct message *m;
+    int64_t now = clock_wall_s();
+    while ((m = timetable_first(&q->timetable)) != NULL && m->due_s <= now)
+        message_ready(q, m);
+    for (int i = 0; i < ACTIVATE_PER_TURN && q->active_count < q->active_max && (m = TAILQ_FIRST(&q->ready)) != NULL;
+         i++)
+        round_begin(q, m);
+}

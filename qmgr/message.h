@@ -1,0 +1,118 @@
+/* message: a message as qmgr keeps it.
+ *
+ * One that waits is an id, a due time and its place in two indexes.  While it is worked on it has a struct round: the
+ * open file, the envelope, and what became of each recipient so far.  A round goes
+ *
+ *     open and read ─ sign ─ route each domain ─ deliver the parts, site by site ─ settle: bounce, put off or finish
+ */
+#ifndef POSTHOUSE_QMGR_MESSAGE_H
+#define POSTHOUSE_QMGR_MESSAGE_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "queue/envelope.h"
+#include "queue/folder.h"
+
+struct qmgr;
+struct site;
+struct route;
+struct signer;
+struct round;
+
+enum message_phase {
+    MESSAGE_READY,    /* in line for a round */
+    MESSAGE_ACTIVE,   /* has a round */
+    MESSAGE_DEFERRED, /* in the timetable */
+    MESSAGE_HELD,
+};
+
+struct message {
+    char id[QUEUE_ID_SIZE];
+    uint8_t phase;      /* enum message_phase */
+    uint8_t state;      /* enum queue_state: where its file is */
+    int64_t due_s;      /* when its next round begins */
+    int64_t path_due_s; /* deferred: the due time in its path */
+    uint32_t place;     /* in the timetable */
+    struct round *round;
+    TAILQ_ENTRY(message) line; /* in qmgr->ready */
+    UT_hash_handle hh;
+};
+
+/* What was last said about a recipient that was not delivered. */
+struct verdict {
+    uint32_t code;
+    int64_t time_s;
+    char *enhanced, *reply, *relay;
+};
+
+enum recipient_phase {
+    RCPT_SETTLED, /* nothing to do in this round any more */
+    RCPT_WAITING, /* for its route, or in the queue of its site */
+    RCPT_FLYING,  /* in a DELIVER */
+};
+
+struct recipient_round {
+    uint8_t phase; /* enum recipient_phase */
+    struct verdict *verdict;
+};
+
+/* The recipients of one message that go to one site together: what sites queue. */
+struct part {
+    struct round *round;
+    struct site *site;   /* NULL while the route is looked up */
+    struct route *route; /* the look-up it waits for, or NULL */
+    char *domain;        /* one of the site's */
+    uint32_t *members;   /* numbers of recipients in the envelope, waiting to fly */
+    size_t count, capacity;
+    bool queued;
+    TAILQ_ENTRY(part) link;     /* in round->parts */
+    TAILQ_ENTRY(part) in_queue; /* in site->queue, or in the waiting list of its route */
+};
+
+enum round_wish { WISH_NONE, WISH_HOLD, WISH_DELETE };
+
+struct round {
+    struct qmgr *qmgr;
+    struct message *message;
+    int fd;
+    struct envelope envelope;
+    struct recipient_round *recipients; /* parallel to envelope.recipients */
+    TAILQ_HEAD(, part) parts;
+    size_t open;      /* recipients not settled */
+    unsigned jobs;    /* DELIVERs out */
+    unsigned bounces; /* BOUNCEs out */
+    bool attempted;   /* something was really tried */
+    bool too_old;     /* its lifetime ended before it was tried again */
+    bool routing;     /* parts are being routed just now */
+    bool signing;     /* the signature is on its way */
+    bool settling;    /* deliveries are over, notices are being made */
+    uint8_t wish;     /* enum round_wish: what an admin wants when nothing flies any more */
+    char *wish_reason;
+    uint64_t sign_job;
+    uint64_t sign_since_ms;
+    unsigned sign_tries;
+    char *headers, *keys;             /* what the signer made */
+    struct buf history;               /* attempt lines not written yet */
+    struct signer *signer;            /* who was asked, NULL = nobody yet */
+    TAILQ_ENTRY(round) unsigned_line; /* in qmgr->unsigned_rounds or signing_rounds */
+};
+
+/* Adds a message that was not known.  NULL: known already, or no memory. */
+struct message *message_add(struct qmgr *q, const char *id, enum queue_state state, int64_t due_s);
+struct message *message_find(struct qmgr *q, const char *id);
+/* Puts it in line for a round, from whichever phase but active. */
+void message_ready(struct qmgr *q, struct message *m);
+/* Takes it out of whatever it stands in and forgets it; the file is not touched. */
+void message_forget(struct qmgr *q, struct message *m);
+void message_file(const struct message *m, char path[QUEUE_PATH_MAX]);
+/* Moves the file to another state (and due time).  0 or -errno; the message then is where it was. */
+/* Into the timetable, its file into the folder of its due time. */
+void message_defer(struct qmgr *q, struct message *m, int64_t due_s);
+/* Into the timetable for a little while, its file where it is: something of ours is short just now. */
+void message_retry(struct qmgr *q, struct message *m, int64_t wait_ms);
+int message_move(struct qmgr *q, struct message *m, enum queue_state state, int64_t due_s);
+
+#endif

@@ -1,0 +1,110 @@
+/* What became of one recipient, written down everywhere it has to stand: status in the file, history, log, counters. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "log/log.h"
+#include "qmgr/qmgr.h"
+#include "queue/file.h"
+
+/* One row per enum ipc_outcome. */
+static const struct {
+    const char *history, *log;
+    enum recipient_status status;
+} outcomes[] = {
+    [OUTCOME_DELIVERED] = {"delivered", "sent", RECIPIENT_DONE},
+    [OUTCOME_TRY_LATER] = {"deferred", "deferred", RECIPIENT_TODO},
+    [OUTCOME_FAILED] = {"failed", "bounced", RECIPIENT_FAILED},
+};
+
+void verdict_free(struct verdict *v)
+{
+    if (v == NULL)
+        return;
+    free(v->enhanced);
+    free(v->reply);
+    free(v->relay);
+    free(v);
+}
+
+static void keep_verdict(struct recipient_round *rr, const struct outcome *o)
+{
+    struct verdict *v = calloc(1, sizeof(*v));
+    verdict_free(rr->verdict);
+    rr->verdict = v;
+    if (v == NULL)
+        return; /* the notice will say less */
+    v->code = o->code;
+    v->time_s = clock_wall_s();
+    v->enhanced = strdup(o->enhanced);
+    v->reply = strdup(o->reply);
+    v->relay = strdup(o->relay);
+}
+
+static void write_history(struct round *r, uint32_t index, const struct outcome *o)
+{
+    const struct queue_attempt a = {.time_s = clock_wall_s(),
+                                    .index = index,
+                                    .outcome = outcomes[o->outcome].history,
+                                    .code = o->code,
+                                    .enhanced = o->enhanced,
+                                    .relay = o->relay,
+                                    .reply = o->reply};
+    if (queue_attempt_format(&a, &r->history) < 0) {
+        round_flush_history(r);
+        queue_attempt_format(&a, &r->history);
+    }
+    /* A delivered message is about to be removed; anything else must be found after a crash. */
+    if (o->outcome != OUTCOME_DELIVERED)
+        round_flush_history(r);
+}
+
+static void mark(struct round *r, struct envelope_recipient *rcpt, enum recipient_status status)
+{
+    int err = queue_file_mark(r->fd, rcpt->index, status);
+    rcpt->status = status;
+    if (err < 0)
+        log_message(LOG_LEVEL_ERROR, r->message->id,
+                    "status of <%s> can not be written: %s; a crash now would repeat it", rcpt->address,
+                    text_errno(err));
+}
+
+static void log_outcome(const struct round *r, const struct envelope_recipient *rcpt, const struct site *site,
+                        const struct outcome *o)
+{
+    const struct log_delivery line = {.queue_id = r->message->id,
+                                      .recipient = rcpt->address,
+                                      .tenant = r->envelope.tenant,
+                                      .site = site != NULL ? site->key : "",
+                                      .relay = o->relay,
+                                      .tls = o->tls,
+                                      .dkim = r->keys != NULL ? r->keys : "none",
+                                      .status = outcomes[o->outcome].log,
+                                      .enhanced = o->enhanced,
+                                      .reply = o->reply,
+                                      .delay_ms = (clock_wall_us() - r->envelope.arrived_us) / 1000,
+                                      .attempts = r->envelope.attempts + 1};
+    log_delivery(&line);
+}
+
+void outcome_record(struct round *r, size_t number, const struct site *site, const struct outcome *o)
+{
+    struct envelope_recipient *rcpt = &r->envelope.recipients[number];
+    struct recipient_round *rr = &r->recipients[number];
+    struct qmgr *q = r->qmgr;
+    if (rr->phase == RCPT_SETTLED)
+        return;
+    rr->phase = RCPT_SETTLED;
+    r->open--;
+    r->attempted = true;
+    q->count.delivered += o->outcome == OUTCOME_DELIVERED;
+    q->count.deferrals += o->outcome == OUTCOME_TRY_LATER;
+    q->count.failed += o->outcome == OUTCOME_FAILED;
+    if (o->outcome != OUTCOME_TRY_LATER)
+        mark(r, rcpt, outcomes[o->outcome].status);
+    if (o->outcome != OUTCOME_DELIVERED)
+        keep_verdict(rr, o);
+    write_history(r, rcpt->index, o);
+    log_outcome(r, rcpt, site, o);
+}

@@ -1,0 +1,308 @@
+/* A round: one pass of a message through signer, routes and deliveries. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "log/log.h"
+#include "qmgr/qmgr.h"
+#include "qmgr/retry.h"
+#include "queue/file.h"
+
+#define HISTORY_BUFFER (256 * 1024)
+#define OPEN_RETRY_MS  5000
+
+static void part_free(struct part *p)
+{
+    free(p->domain);
+    free(p->members);
+    free(p);
+}
+
+static void round_free(struct round *r)
+{
+    struct part *p;
+    sign_cancel(r);
+    while ((p = TAILQ_FIRST(&r->parts)) != NULL) {
+        TAILQ_REMOVE(&r->parts, p, link);
+        route_cancel(p);
+        site_unqueue(r->qmgr, p);
+        part_free(p);
+    }
+    for (size_t i = 0; r->recipients != NULL && i < r->envelope.recipient_count; i++)
+        verdict_free(r->recipients[i].verdict);
+    free(r->recipients);
+    free(r->headers);
+    free(r->keys);
+    free(r->wish_reason);
+    buf_deinit(&r->history);
+    envelope_free(&r->envelope);
+    if (r->fd >= 0)
+        close(r->fd);
+    free(r);
+}
+
+static void set_corrupt(struct qmgr *q, struct message *m)
+{
+    char path[QUEUE_PATH_MAX];
+    message_file(m, path);
+    q->count.corrupt++;
+    int r = message_move(q, m, QUEUE_CORRUPT, 0);
+    log_message(LOG_LEVEL_ERROR, m->id, "corrupt: %s is not a whole queue file, %s", path,
+                r == 0 ? "moved to corrupt/ for you to look at" : "and can not be moved to corrupt/, ignoring it");
+    message_forget(q, m);
+}
+
+/* The file can not be read now.  Gone means that it was removed behind our back; anything else passes, we hope. */
+static void open_failed(struct qmgr *q, struct message *m, int err)
+{
+    if (err == -EPROTO) {
+        set_corrupt(q, m);
+    } else if (err == -ENOENT) {
+        log_message(LOG_LEVEL_WARNING, m->id, "its queue file is gone, forgetting it");
+        message_forget(q, m);
+    } else {
+        log_message(LOG_LEVEL_WARNING, m->id, "its queue file can not be read: %s, will retry", text_errno(err));
+        message_retry(q, m, OPEN_RETRY_MS);
+    }
+}
+
+static struct round *round_open(struct qmgr *q, struct message *m, int *err)
+{
+    char path[QUEUE_PATH_MAX];
+    struct round *r = calloc(1, sizeof(*r));
+    *err = -ENOMEM;
+    if (r == NULL)
+        return NULL;
+    *r = (struct round){.qmgr = q, .message = m};
+    TAILQ_INIT(&r->parts);
+    buf_init(&r->history, HISTORY_BUFFER);
+    message_file(m, path);
+    r->fd = openat(q->queue_fd, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    *err = r->fd < 0 ? -errno : queue_file_read(r->fd, &r->envelope);
+    if (*err == 0 && strcmp(r->envelope.id, m->id) != 0)
+        *err = -EPROTO;
+    if (*err == 0) {
+        r->recipients = calloc(r->envelope.recipient_count, sizeof(*r->recipients));
+        *err = r->recipients == NULL ? -ENOMEM : 0;
+    }
+    if (*err < 0) {
+        round_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+static struct part *part_for(struct round *r, const char *domain)
+{
+    struct part *p;
+    TAILQ_FOREACH (p, &r->parts, link)
+        if (strcmp(p->domain, domain) == 0)
+            return p;
+    p = calloc(1, sizeof(*p));
+    if (p == NULL || (p->domain = strdup(domain)) == NULL) {
+        free(p);
+        return NULL;
+    }
+    p->round = r;
+    TAILQ_INSERT_TAIL(&r->parts, p, link);
+    return p;
+}
+
+int part_add(struct part *p, uint32_t number)
+{
+    if (p->count == p->capacity) {
+        size_t capacity = p->capacity > 0 ? p->capacity * 2 : 4;
+        uint32_t *grown = realloc(p->members, capacity * sizeof(*grown));
+        if (grown == NULL)
+            return -ENOMEM;
+        p->members = grown;
+        p->capacity = capacity;
+    }
+    p->members[p->count++] = number;
+    return 0;
+}
+
+/* Everything behind the last @, lower case: what routes are looked up by. */
+static char *domain_of(const char *address)
+{
+    const char *at = strrchr(address, '@');
+    char *domain = strdup(at != NULL ? at + 1 : "");
+    if (domain != NULL)
+        text_lower(domain);
+    return domain;
+}
+
+static int make_parts(struct round *r)
+{
+    for (size_t i = 0; i < r->envelope.recipient_count; i++) {
+        if (r->envelope.recipients[i].status != RECIPIENT_TODO || r->recipients[i].phase == RCPT_FLYING)
+            continue;
+        char *domain = domain_of(r->envelope.recipients[i].address);
+        struct part *p = domain != NULL ? part_for(r, domain) : NULL;
+        free(domain);
+        if (p == NULL || part_add(p, (uint32_t)i) < 0)
+            return -ENOMEM;
+        r->recipients[i].phase = RCPT_WAITING;
+        r->open++;
+    }
+    return 0;
+}
+
+static void enter(struct qmgr *q, struct message *m, struct round *r)
+{
+    TAILQ_REMOVE(&q->ready, m, line);
+    q->ready_count--;
+    m->phase = MESSAGE_ACTIVE;
+    m->round = r;
+    q->active_count++;
+}
+
+static void leave(struct round *r)
+{
+    struct message *m = r->message;
+    r->qmgr->active_count--;
+    m->round = NULL;
+    m->phase = MESSAGE_HELD;
+    round_free(r);
+}
+
+int64_t round_expires_s(const struct round *r)
+{
+    const struct settings_qmgr *s = &r->qmgr->settings;
+    int64_t lifetime = r->envelope.sender[0] == '\0' ? s->bounce_lifetime_ms : s->lifetime_ms;
+    return (r->envelope.arrived_us / 1000 + lifetime) / 1000;
+}
+
+/* Too old before it is even tried: it waited on hold, or the suite was down. */
+static bool round_too_old(const struct round *r)
+{
+    return r->envelope.attempts > 0 && clock_wall_s() >= round_expires_s(r);
+}
+
+/* What still waits is let go, without an answer of its own: the admin took the message out. */
+static void round_ground(struct round *r)
+{
+    struct part *p;
+    TAILQ_FOREACH (p, &r->parts, link) {
+        route_cancel(p);
+        site_unqueue(r->qmgr, p);
+        for (size_t i = 0; i < p->count; i++)
+            r->recipients[p->members[i]].phase = RCPT_SETTLED;
+        r->open -= p->count;
+        p->count = 0;
+    }
+    sign_cancel(r);
+}
+
+void round_begin(struct qmgr *q, struct message *m)
+{
+    int err;
+    struct round *r = round_open(q, m, &err);
+    if (r == NULL) {
+        TAILQ_REMOVE(&q->ready, m, line);
+        q->ready_count--;
+        m->phase = MESSAGE_HELD;
+        open_failed(q, m, err);
+        return;
+    }
+    enter(q, m, r);
+    worker_adopt(r);
+    if (make_parts(r) < 0) {
+        log_message(LOG_LEVEL_ERROR, m->id, "out of memory for its recipients, will retry");
+        round_abandon(r, OPEN_RETRY_MS);
+    } else if (r->open > 0 && round_too_old(r) && r->jobs == 0) {
+        round_ground(r);
+        r->too_old = true;
+        round_check(r);
+    } else if (r->open > 0) {
+        sign_request(r);
+    } else {
+        round_check(r);
+    }
+}
+
+void round_signed(struct round *r, const char *headers, const char *keys)
+{
+    struct part *p, *next;
+    r->headers = strdup(headers);
+    r->keys = strdup(keys);
+    if (r->headers == NULL || r->keys == NULL) {
+        round_fail_all(r, OUTCOME_TRY_LATER, 0, "4.3.0", "out of memory");
+        return;
+    }
+    /* An answer that is known already may settle the whole round: then r is gone behind the last part. */
+    r->routing = true;
+    TAILQ_FOREACH_SAFE (p, &r->parts, link, next)
+        route_part(p);
+    r->routing = false;
+    round_check(r);
+}
+
+void round_fail_all(struct round *r, uint32_t outcome, uint32_t code, const char *enhanced, const char *reply)
+{
+    const struct outcome o = {
+        .outcome = outcome, .code = code, .enhanced = enhanced, .reply = reply, .relay = "none", .tls = "none"};
+    struct part *p;
+    TAILQ_FOREACH (p, &r->parts, link) {
+        route_cancel(p);
+        site_unqueue(r->qmgr, p);
+        for (size_t i = 0; i < p->count; i++)
+            outcome_record(r, p->members[i], p->site, &o);
+        p->count = 0;
+    }
+    round_check(r);
+}
+
+void round_check(struct round *r)
+{
+    if (r->routing)
+        return;
+    if (r->wish != WISH_NONE && !r->settling)
+        round_ground(r);
+    if (r->signing || r->open > 0 || r->jobs > 0 || r->settling)
+        return;
+    settle_round(r);
+}
+
+void round_flush_history(struct round *r)
+{
+    if (r->history.len == 0)
+        return;
+    int err = queue_file_append(r->fd, &r->envelope, &r->history);
+    if (err < 0 && err != -EFBIG)
+        log_message(LOG_LEVEL_WARNING, r->message->id, "its history can not be written: %s, ignoring", text_errno(err));
+    buf_clear(&r->history);
+}
+
+void round_end(struct round *r)
+{
+    leave(r);
+}
+
+void round_abandon(struct round *r, int64_t wait_ms)
+{
+    struct qmgr *q = r->qmgr;
+    struct message *m = r->message;
+    round_flush_history(r);
+    leave(r);
+    message_defer(q, m, retry_due_s(clock_wall_s(), wait_ms, 0));
+}
+
+long round_find_recipient(const struct round *r, uint32_t index)
+{
+    size_t low = 0, high = r->envelope.recipient_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (r->envelope.recipients[middle].index == index)
+            return (long)middle;
+        if (r->envelope.recipients[middle].index < index)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return -1;
+}

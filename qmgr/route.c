@@ -1,0 +1,221 @@
+/* Routes: which site serves a domain.  smtp-out knows DNS and the configured routes; we keep its answers while they are
+ * good. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "log/log.h"
+#include "qmgr/qmgr.h"
+
+#define ROUTE_FAILED_TTL_MS 30000  /* a bad answer is asked again soon */
+#define ROUTE_ANSWER_MS     120000 /* a question without an answer is asked again */
+#define ROUTES_MAX          200000
+
+struct route {
+    char *domain;
+    uint32_t status; /* enum ipc_route_status, once answered */
+    bool answered;
+    char *site, *enhanced, *reply;
+    uint32_t code;
+    uint64_t good_until_ms;
+    uint64_t job, asked_ms;
+    struct ipc_channel *asked; /* NULL = no question is out */
+    TAILQ_HEAD(, part) waiting;
+    UT_hash_handle hh, by_job; /* by_job: while a question is out */
+};
+
+static struct route *route_get(struct qmgr *q, const char *domain)
+{
+    struct route *r;
+    HASH_FIND_STR(q->routes, domain, r);
+    if (r != NULL)
+        return r;
+    r = calloc(1, sizeof(*r));
+    char *copy = strdup(domain);
+    if (r == NULL || copy == NULL) {
+        free(r);
+        free(copy);
+        return NULL;
+    }
+    r->domain = copy;
+    TAILQ_INIT(&r->waiting);
+    HASH_ADD_KEYPTR(hh, q->routes, r->domain, strlen(r->domain), r);
+    return r;
+}
+
+static void forget_answer(struct route *r)
+{
+    free(r->site);
+    free(r->enhanced);
+    free(r->reply);
+    r->site = r->enhanced = r->reply = NULL;
+    r->answered = false;
+}
+
+static void route_free(struct qmgr *q, struct route *r)
+{
+    question_over(q, r);
+    HASH_DELETE(hh, q->routes, r);
+    forget_answer(r);
+    free(r->domain);
+    free(r);
+}
+
+static void question_over(struct qmgr *q, struct route *r)
+{
+    if (r->asked == NULL)
+        return;
+    HASH_DELETE(by_job, q->asked_routes, r);
+    r->asked = NULL;
+}
+
+static void ask(struct qmgr *q, struct route *r)
+{
+    struct ipc_channel *worker = worker_any(q);
+    question_over(q, r);
+    r->job = qmgr_job_number(q);
+    r->asked_ms = clock_mono_ms();
+    const struct ipc_route question = {.job = r->job, .domain = r->domain};
+    if (worker == NULL || ipc_send(worker, IPC_ROUTE, &question, -1) < 0)
+        return; /* asked again when a worker is there */
+    r->asked = worker;
+    HASH_ADD(by_job, q->asked_routes, job, sizeof(r->job), r);
+}
+
+/* Parts of one message that turn out to go to one site travel together. */
+static bool merge(struct part *p)
+{
+    struct part *other;
+    TAILQ_FOREACH (other, &p->round->parts, link) {
+        if (other == p || other->site != p->site || !other->queued)
+            continue;
+        while (p->count > 0 && part_add(other, p->members[p->count - 1]) == 0)
+            p->count--;
+        return p->count == 0;
+    }
+    return false;
+}
+
+static void apply_failure(struct part *p, const struct route *r)
+{
+    const struct outcome o = {.outcome = r->status == ROUTE_FAILED ? OUTCOME_FAILED : OUTCOME_TRY_LATER,
+                              .code = r->code,
+                              .enhanced = r->enhanced,
+                              .reply = r->reply,
+                              .relay = "none",
+                              .tls = "none"};
+    for (size_t i = 0; i < p->count; i++)
+        outcome_record(p->round, p->members[i], NULL, &o);
+    p->count = 0;
+    round_check(p->round);
+}
+
+/* May end the round. */
+static void apply(struct qmgr *q, struct part *p, const struct route *r)
+{
+    if (r->status != ROUTE_FOUND) {
+        apply_failure(p, r);
+        return;
+    }
+    p->site = site_get(q, r->site);
+    if (p->site == NULL)
+        round_fail_all(p->round, OUTCOME_TRY_LATER, 0, "4.3.0", "out of memory");
+    else if (!merge(p))
+        site_queue(q, p);
+}
+
+void route_part(struct part *p)
+{
+    struct qmgr *q = p->round->qmgr;
+    struct route *r = route_get(q, p->domain);
+    if (r == NULL) {
+        round_fail_all(p->round, OUTCOME_TRY_LATER, 0, "4.3.0", "out of memory");
+        return;
+    }
+    if (r->answered && r->good_until_ms > clock_mono_ms()) {
+        apply(q, p, r);
+        return;
+    }
+    bool first = TAILQ_EMPTY(&r->waiting);
+    p->route = r;
+    TAILQ_INSERT_TAIL(&r->waiting, p, in_queue);
+    if (first) {
+        forget_answer(r);
+        ask(q, r);
+    }
+}
+
+void route_cancel(struct part *p)
+{
+    if (p->route == NULL)
+        return;
+    TAILQ_REMOVE(&p->route->waiting, p, in_queue);
+    p->route = NULL;
+}
+
+void route_answered(void *arg, struct ipc_channel *from, const void *message, int *fd)
+{
+    struct qmgr *q = arg;
+    const struct ipc_routed *answer = message;
+    struct route *r;
+    struct part *p;
+    HASH_FIND(by_job, q->asked_routes, &answer->job, sizeof(answer->job), r);
+    if (r == NULL || r->asked != from)
+        return;
+    uint64_t ttl_ms = answer->status == ROUTE_FOUND ? (uint64_t)answer->ttl_s * 1000 : ROUTE_FAILED_TTL_MS;
+    question_over(q, r);
+    r->answered = true;
+    r->status = answer->status;
+    r->code = answer->code;
+    r->site = strdup(answer->site);
+    r->enhanced = strdup(answer->enhanced);
+    r->reply = strdup(answer->reply);
+    r->good_until_ms = clock_mono_ms() + (answer->status == ROUTE_TRY_LATER ? 1000 : ttl_ms);
+    if (r->site == NULL || r->enhanced == NULL || r->reply == NULL) {
+        forget_answer(r);
+        return; /* asked again by the next check of what waits */
+    }
+    while ((p = TAILQ_FIRST(&r->waiting)) != NULL) {
+        route_cancel(p);
+        apply(q, p, r);
+    }
+}
+
+void route_worker_down(struct qmgr *q, struct ipc_channel *c)
+{
+    struct route *r, *next;
+    HASH_ITER (hh, q->routes, r, next) {
+        if (r->asked == c)
+            question_over(q, r);
+    }
+    route_ask_waiting(q);
+}
+
+void route_ask_waiting(struct qmgr *q)
+{
+    struct route *r, *next;
+    uint64_t now = clock_mono_ms();
+    HASH_ITER (hh, q->routes, r, next) {
+        bool unanswered = r->asked == NULL || now - r->asked_ms > ROUTE_ANSWER_MS;
+        if (!TAILQ_EMPTY(&r->waiting) && unanswered && !r->answered)
+            ask(q, r);
+    }
+}
+
+void route_expire(struct qmgr *q)
+{
+    struct route *r, *next;
+    uint64_t now = clock_mono_ms();
+    bool crowded = HASH_COUNT(q->routes) > ROUTES_MAX;
+    HASH_ITER (hh, q->routes, r, next)
+        if (TAILQ_EMPTY(&r->waiting) && r->asked == NULL && (crowded || r->good_until_ms < now))
+            route_free(q, r);
+}
+
+void route_free_all(struct qmgr *q)
+{
+    struct route *r, *next;
+    HASH_ITER (hh, q->routes, r, next)
+        route_free(q, r);
+}

@@ -1,0 +1,238 @@
+/* The end of a round: tell the sender what has to be told, then plan the next attempt, or remove the message. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "log/log.h"
+#include "mail/dsn.h"
+#include "qmgr/qmgr.h"
+#include "qmgr/retry.h"
+#include "queue/file.h"
+
+#define NOTICE_RETRY_MS 10000 /* bounce is not there, or could not write */
+
+static size_t count_status(const struct round *r, enum recipient_status status)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->envelope.recipient_count; i++)
+        count += r->envelope.recipients[i].status == status;
+    return count;
+}
+
+static uint64_t random_number(void)
+{
+    uint64_t n = 0;
+    if (getrandom(&n, sizeof(n), 0) != (ssize_t)sizeof(n))
+        n = (uint64_t)clock_wall_us();
+    return n;
+}
+
+/* Lifetime over: what is still to do has expired. */
+static void expire(struct round *r)
+{
+    if (clock_wall_s() < round_expires_s(r))
+        return;
+    for (size_t i = 0; i < r->envelope.recipient_count; i++) {
+        struct envelope_recipient *rcpt = &r->envelope.recipients[i];
+        if (rcpt->status != RECIPIENT_TODO)
+            continue;
+        rcpt->status = RECIPIENT_EXPIRED;
+        queue_file_mark(r->fd, rcpt->index, RECIPIENT_EXPIRED);
+        const struct verdict *v = r->recipients[i].verdict;
+        const struct log_delivery line = {.queue_id = r->message->id,
+                                          .recipient = rcpt->address,
+                                          .tenant = r->envelope.tenant,
+                                          .site = "",
+                                          .relay = v != NULL && v->relay != NULL ? v->relay : "none",
+                                          .tls = "none",
+                                          .dkim = r->keys != NULL ? r->keys : "none",
+                                          .status = "expired",
+                                          .enhanced = "4.4.7",
+                                          .reply = v != NULL && v->reply != NULL ? v->reply : "delivery time expired",
+                                          .delay_ms = (clock_wall_us() - r->envelope.arrived_us) / 1000,
+                                          .attempts = r->envelope.attempts};
+        log_delivery(&line);
+    }
+}
+
+/* After a restart the last reply stands only in the file. */
+static void learn_verdict(void *arg, const struct queue_attempt *a)
+{
+    struct round *r = arg;
+    long number = round_find_recipient(r, a->index);
+    if (number < 0 || strcmp(a->outcome, "delivered") == 0)
+        return;
+    struct recipient_round *rr = &r->recipients[number];
+    struct verdict *v = calloc(1, sizeof(*v));
+    if (v == NULL)
+        return;
+    *v = (struct verdict){.code = a->code,
+                          .time_s = a->time_s,
+                          .enhanced = strdup(a->enhanced),
+                          .reply = strdup(a->reply),
+                          .relay = strdup(a->relay)};
+    verdict_free(rr->verdict);
+    rr->verdict = v;
+}
+
+static void learn_verdicts(struct round *r)
+{
+    bool missing = false;
+    for (size_t i = 0; i < r->envelope.recipient_count; i++) {
+        enum recipient_status status = r->envelope.recipients[i].status;
+        bool told =
+            status == RECIPIENT_FAILED || status == RECIPIENT_EXPIRED || (r->too_old && status == RECIPIENT_TODO);
+        missing |= told && r->recipients[i].verdict == NULL;
+    }
+    if (missing)
+        queue_file_history(r->fd, &r->envelope, learn_verdict, r);
+}
+
+/* Sends every matching recipient to bounce, in slices.  0 or -errno. */
+static int notify(struct round *r, enum ipc_bounce_kind kind, bool (*wanted)(const struct envelope_recipient *))
+{
+    size_t numbers[IPC_RECIPIENTS_MAX], count = 0;
+    int err = 0;
+    for (size_t i = 0; i < r->envelope.recipient_count && err == 0; i++) {
+        if (!wanted(&r->envelope.recipients[i]))
+            continue;
+        numbers[count++] = i;
+        if (count == IPC_RECIPIENTS_MAX) {
+            err = notice_send(r, kind, numbers, count);
+            count = 0;
+        }
+    }
+    return err == 0 && count > 0 ? notice_send(r, kind, numbers, count) : err;
+}
+
+static bool is_undeliverable(const struct envelope_recipient *rcpt)
+{
+    return rcpt->status == RECIPIENT_FAILED || rcpt->status == RECIPIENT_EXPIRED;
+}
+
+/* RFC 3461 section 4.1: without NOTIFY the sender hears of delays too. */
+static bool is_delayed(const struct envelope_recipient *rcpt)
+{
+    return rcpt->status == RECIPIENT_TODO && (rcpt->notify == 0 || (rcpt->notify & MAIL_DSN_NOTIFY_DELAY));
+}
+
+static bool warning_due(const struct round *r)
+{
+    const struct settings_qmgr *s = &r->qmgr->settings;
+    int64_t age_ms = (clock_wall_us() - r->envelope.arrived_us) / 1000;
+    return s->delay_warning_ms > 0 && !r->envelope.warned && r->envelope.sender[0] != '\0' &&
+           !(r->envelope.flags & ENVELOPE_NOTICE) && age_ms >= s->delay_warning_ms &&
+           count_status(r, RECIPIENT_TODO) > 0;
+}
+
+static void finish(struct round *r)
+{
+    struct qmgr *q = r->qmgr;
+    struct message *m = r->message;
+    char path[QUEUE_PATH_MAX];
+    message_file(m, path);
+    if (unlinkat(q->queue_fd, path, 0) < 0 && errno != ENOENT)
+        log_message(LOG_LEVEL_ERROR, m->id, "%s can not be removed: %s; every recipient in it is settled", path,
+                    text_errno(errno));
+    log_message(LOG_LEVEL_INFO, m->id, "removed");
+    round_end(r);
+    message_forget(q, m);
+    qmgr_wake(q);
+}
+
+static void put_off(struct round *r)
+{
+    struct qmgr *q = r->qmgr;
+    struct message *m = r->message;
+    const struct settings_qmgr *s = &q->settings;
+    int64_t wait = retry_wait_ms(r->envelope.attempts, s->retry_min_ms, s->retry_max_ms, random_number());
+    int64_t due = retry_due_s(clock_wall_s(), wait, round_expires_s(r));
+    round_end(r);
+    message_defer(q, m, due);
+}
+
+static void hold(struct round *r)
+{
+    struct qmgr *q = r->qmgr;
+    struct message *m = r->message;
+    int err = message_move(q, m, QUEUE_HOLD, 0);
+    if (err < 0)
+        log_message(LOG_LEVEL_ERROR, m->id, "can not be moved to hold/: %s; it is held until qmgr restarts",
+                    text_errno(err));
+    log_message(LOG_LEVEL_INFO, m->id, "held: %s", r->wish_reason != NULL ? r->wish_reason : "");
+    round_end(r);
+    m->phase = MESSAGE_HELD;
+}
+
+static void delete_rest(struct round *r)
+{
+    for (size_t i = 0; i < r->envelope.recipient_count; i++) {
+        struct envelope_recipient *rcpt = &r->envelope.recipients[i];
+        if (rcpt->status == RECIPIENT_DONE || rcpt->status == RECIPIENT_BOUNCED)
+            continue;
+        rcpt->status = RECIPIENT_REMOVED;
+        const struct log_delivery line = {.queue_id = r->message->id,
+                                          .recipient = rcpt->address,
+                                          .tenant = r->envelope.tenant,
+                                          .site = "",
+                                          .relay = "none",
+                                          .tls = "none",
+                                          .dkim = "none",
+                                          .status = "removed",
+                                          .enhanced = "5.7.0",
+                                          .reply = r->wish_reason != NULL ? r->wish_reason : "deleted by the admin",
+                                          .delay_ms = (clock_wall_us() - r->envelope.arrived_us) / 1000,
+                                          .attempts = r->envelope.attempts};
+        log_delivery(&line);
+    }
+    finish(r);
+}
+
+/* Notices are out, or none were owed. */
+static void conclude(struct round *r)
+{
+    round_flush_history(r);
+    if (r->wish == WISH_HOLD)
+        hold(r);
+    else if (r->wish == WISH_DELETE)
+        delete_rest(r);
+    else if (count_status(r, RECIPIENT_FAILED) + count_status(r, RECIPIENT_EXPIRED) > 0)
+        round_abandon(r, NOTICE_RETRY_MS);
+    else if (count_status(r, RECIPIENT_TODO) > 0)
+        put_off(r);
+    else
+        finish(r);
+}
+
+void settle_notice_done(struct round *r)
+{
+    if (r->bounces == 0)
+        conclude(r);
+}
+
+void settle_round(struct round *r)
+{
+    r->settling = true;
+    if (r->attempted) {
+        r->envelope.attempts++;
+        queue_file_mark_state(r->fd, &r->envelope);
+    }
+    if (r->wish != WISH_DELETE) {
+        learn_verdicts(r);
+        if (r->attempted || r->too_old)
+            expire(r);
+        int err = notify(r, BOUNCE_FAILED, is_undeliverable);
+        if (err == 0 && warning_due(r))
+            err = notify(r, BOUNCE_DELAYED, is_delayed);
+        if (err < 0)
+            log_message(LOG_LEVEL_WARNING, r->message->id, "notice not made: %s, will retry",
+                        err == -EPIPE ? "bounce is not running" : text_errno(err));
+    }
+    if (r->bounces == 0)
+        conclude(r);
+}

@@ -1,0 +1,45 @@
+/* site: a set of servers that one or more domains name (or a configured route), the unit of scheduling: its own queue,
+ * its own limit, its own health.  A dead site never delays another. */
+#ifndef POSTHOUSE_QMGR_SITE_H
+#define POSTHOUSE_QMGR_SITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "qmgr/message.h"
+
+struct site {
+    char *key;
+    TAILQ_HEAD(, part) queue;
+    unsigned in_flight;
+    bool in_turn;           /* stands in sites->turn */
+    unsigned failures;      /* in a row, of the site as such */
+    uint64_t down_until_ms; /* monotonic; 0 = up */
+    char *down_reason;
+    uint64_t used_ms; /* last time anything happened */
+    TAILQ_ENTRY(site) turn;
+    UT_hash_handle hh;
+};
+
+struct sites {
+    struct site *all;        /* by key */
+    TAILQ_HEAD(, site) turn; /* those with mail and room, in turn */
+    size_t in_flight;
+};
+
+/* Finds or makes it.  NULL when memory is short. */
+struct site *site_get(struct qmgr *q, const char *key);
+/* Queues a part whose site is known. */
+void site_queue(struct qmgr *q, struct part *p);
+void site_unqueue(struct qmgr *q, struct part *p);
+/* Sends what may be sent now, sites in turn. */
+void site_schedule(struct qmgr *q);
+/* A delivery to the site ended; blamed: the site itself was the trouble. */
+void site_delivered(struct qmgr *q, struct site *s, bool blamed, const char *reason);
+/* Forgets sites that nothing happened to for an hour. */
+void site_expire(struct qmgr *q);
+void site_free_all(struct qmgr *q);
+
+#endif
