@@ -44,6 +44,14 @@ static struct route *route_get(struct qmgr *q, const char *domain)
     return r;
 }
 
+static void question_over(struct qmgr *q, struct route *r)
+{
+    if (r->asked == NULL)
+        return;
+    HASH_DELETE(by_job, q->asked_routes, r);
+    r->asked = NULL;
+}
+
 static void forget_answer(struct route *r)
 {
     free(r->site);
@@ -60,14 +68,6 @@ static void route_free(struct qmgr *q, struct route *r)
     forget_answer(r);
     free(r->domain);
     free(r);
-}
-
-static void question_over(struct qmgr *q, struct route *r)
-{
-    if (r->asked == NULL)
-        return;
-    HASH_DELETE(by_job, q->asked_routes, r);
-    r->asked = NULL;
 }
 
 static void ask(struct qmgr *q, struct route *r)
