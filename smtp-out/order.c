@@ -106,6 +106,10 @@ static void on_deliver(void *arg, struct ipc_channel *from, const void *message,
         refuse(from, order, "this worker is shutting down");
         return;
     }
+    if (out->working >= (size_t)out->settings->deliveries_max) {
+        refuse(from, order, "this worker has as many deliveries under way as it may");
+        return;
+    }
     int r = job_start(out, order, TAKE_FD(*fd));
     if (r == -EEXIST)
         log_message(LOG_LEVEL_WARNING, order->queue_id, "qmgr ordered a delivery again that is under way, ignoring");

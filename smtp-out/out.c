@@ -18,6 +18,7 @@ int out_init(struct out *out, struct loop *l, const struct dns_config *dns)
 {
     out->loop = l;
     TAILQ_INIT(&out->idle);
+    TAILQ_INIT(&out->quitting);
     TAILQ_INIT(&out->unsent);
     TAILQ_INIT(&out->routing);
     out->resolver = dns_resolver_new(l, dns);
@@ -38,10 +39,9 @@ void out_deinit(struct out *out)
     order_close(out);
     HASH_ITER (hh, out->jobs, j, next)
         job_free(j);
-    while (!TAILQ_EMPTY(&out->idle)) {
-        struct session *s = pool_take(out, TAILQ_FIRST(&out->idle)->site);
-        session_free(s);
-    }
+    pool_clear(out);
+    while (!TAILQ_EMPTY(&out->quitting))
+        session_free(TAILQ_FIRST(&out->quitting));
     timer_deinit(&out->send_later);
     dns_cache_free(out->dns);
     dns_resolver_free(out->resolver);
@@ -51,7 +51,7 @@ void out_deinit(struct out *out)
 void out_check_drained(struct out *out)
 {
     bool qmgr_listens = out->qmgr != NULL && ipc_client_channel(out->qmgr) != NULL;
-    bool idle = out->working == 0 && (out->jobs == NULL || !qmgr_listens);
+    bool idle = out->working == 0 && TAILQ_EMPTY(&out->quitting) && (out->jobs == NULL || !qmgr_listens);
     if (out->draining && idle && out->on_drained != NULL)
         out->on_drained(out->on_drained_arg);
 }

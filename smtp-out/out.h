@@ -36,6 +36,8 @@ struct out {
     size_t idle_count;
     struct site_sessions *idle_by_site;
 
+    struct session_list quitting; /* QUIT was said, the server has not closed yet */
+
     struct ipc_client *qmgr;
     struct job *jobs;            /* all not settled, by job number and queue id */
     struct job_list unsent;      /* with results that qmgr has not been sent */
@@ -44,7 +46,7 @@ struct out {
     struct timer send_later;     /* qmgr did not keep up */
 
     bool draining;
-    void (*on_drained)(void *arg); /* draining, and nothing is left to do or to report */
+    void (*on_drained)(void *arg); /* draining, and nothing is left to do, to report or to close */
     void *on_drained_arg;
 };
 

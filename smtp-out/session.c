@@ -87,7 +87,9 @@ int session_open(struct out *out, const char *name, const struct net_address *ad
     if (s == NULL)
         return -ENOMEM;
     *s = (struct session){.out = out, .ops = ops, .arg = arg, .tls = "none"};
-    snprintf(s->relay, sizeof(s->relay), "%.255s[%s]:%u", name, net_format_host(address, host), net_port(address));
+    /* An address literal is its own name. */
+    snprintf(s->relay, sizeof(s->relay), "%.255s[%s]:%u", name[0] == '[' ? "" : name, net_format_host(address, host),
+             net_port(address));
     smtp_reply_init(&s->reply);
     int r = stream_connect(out->loop, address, source_for(out, address), &session_stream_ops, s, SESSION_INPUT_MAX,
                            SESSION_OUTPUT_MAX, &s->stream);
@@ -107,6 +109,8 @@ void session_free(struct session *s)
         return;
     if (s->freed != NULL)
         *s->freed = true;
+    if (s->quitting)
+        TAILQ_REMOVE(&s->out->quitting, s, link);
     timer_deinit(&s->idle);
     stream_free(s->stream);
     smtp_reply_deinit(&s->reply);
@@ -124,7 +128,10 @@ static void quitting_event(void *arg)
 
 static void quitting_end(void *arg, const char *why, bool tls_failed)
 {
-    session_free(arg);
+    struct session *s = arg;
+    struct out *out = s->out;
+    session_free(s);
+    out_check_drained(out);
 }
 
 static const struct session_ops quitting_ops = {
@@ -138,6 +145,8 @@ static const struct session_ops quitting_ops = {
 void session_quit(struct session *s)
 {
     session_set_owner(s, &quitting_ops, s);
+    s->quitting = true;
+    TAILQ_INSERT_TAIL(&s->out->quitting, s, link);
     if (stream_write_str(s->stream, "QUIT\r\n") < 0) {
         session_free(s);
         return;

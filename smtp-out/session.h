@@ -44,7 +44,8 @@ struct session {
     unsigned messages;             /* carried so far */
     bool reset_first;              /* the last transaction was not finished: RSET goes before MAIL */
     struct timer idle;             /* pool */
-    TAILQ_ENTRY(session) link;     /* pool: all by age */
+    bool quitting;                 /* nobody owns it but out->quitting */
+    TAILQ_ENTRY(session) link;     /* pool: all by age; out->quitting */
     TAILQ_ENTRY(session) peer;     /* pool: of one site */
 };
 
