@@ -28,6 +28,7 @@ void session_free(struct session *s)
     limits_disconnect(s->server->limits, &s->peer);
     TAILQ_REMOVE(&s->server->sessions, s, link);
     session_forget(s);
+    smtp_line_reader_deinit(&s->reader);
     timer_deinit(&s->idle);
     stream_free(s->stream);
     free(s);
@@ -176,7 +177,9 @@ static bool take_line(struct session *s)
     if (r == SMTP_LINE_MORE)
         return false;
     s->last_activity_ms = clock_mono_ms();
-    if (r != 0)
+    if (r < 0)
+        session_close(s, 421, "4.3.0", "%s no memory, try again later", s->server->hostname);
+    else if (r != 0)
         line_offence(s, r);
     else if (s->phase == SESSION_AUTH_RESPONSE)
         command_auth_response(s, line, len);
@@ -315,6 +318,7 @@ int session_new(struct server *server, const struct settings_listener *listener,
     *s = (struct session){.server = server, .listener = listener, .peer = *peer, .phase = SESSION_GREETING};
     s->started_ms = s->last_activity_ms = clock_mono_ms();
     s->trusted = listener_trusts(listener, peer);
+    smtp_line_reader_init(&s->reader);
     net_format_host(peer, s->client);
     s->stream = stream_new(server->loop, fd, &session_stream, s, INPUT_LIMIT, OUTPUT_LIMIT);
     if (s->stream == NULL || session_open(s) < 0) {

@@ -2,6 +2,17 @@
 
 #include <string.h>
 
+void smtp_line_reader_init(struct smtp_line_reader *reader)
+{
+    *reader = (struct smtp_line_reader){0};
+    buf_init(&reader->line, SMTP_AUTH_LINE_MAX);
+}
+
+void smtp_line_reader_deinit(struct smtp_line_reader *reader)
+{
+    buf_deinit(&reader->line);
+}
+
 static int line_offence(struct buf *in, size_t at, int result)
 {
     buf_consume(in, at + 1);
@@ -19,6 +30,19 @@ static int line_skip(struct smtp_line_reader *reader, struct buf *in)
     }
     buf_consume(in, in->len > 0 && in->data[in->len - 1] == '\r' ? in->len - 1 : in->len);
     return SMTP_LINE_MORE;
+}
+
+static int line_keep(struct smtp_line_reader *reader, struct buf *in, size_t n, char **line, size_t *len)
+{
+    buf_clear(&reader->line);
+    int r = buf_append(&reader->line, in->data, n);
+    if (r < 0)
+        return r;
+    explicit_bzero(in->data, n);
+    buf_consume(in, n + 2);
+    *line = reader->line.data;
+    *len = n;
+    return 0;
 }
 
 int smtp_line_take(struct smtp_line_reader *reader, struct buf *in, size_t max, char **line, size_t *len)
@@ -41,11 +65,7 @@ int smtp_line_take(struct smtp_line_reader *reader, struct buf *in, size_t max, 
             return SMTP_LINE_MORE;
         if (in->data[i + 1] != '\n')
             return line_offence(in, i, SMTP_LINE_BARE_CR);
-        *line = in->data;
-        *len = i;
-        in->data[i] = '\0';
-        buf_consume(in, i + 2);
-        return 0;
+        return line_keep(reader, in, i, line, len);
     }
     return SMTP_LINE_MORE;
 }

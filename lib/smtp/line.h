@@ -23,11 +23,16 @@ enum smtp_line_result {
 };
 
 struct smtp_line_reader {
-    bool skipping; /* inside a line that is too long */
+    struct buf line; /* the last line taken */
+    bool skipping;   /* inside a line that is too long */
 };
 
-/* The next line of at most max bytes with its CRLF.  0: *line is its text, NUL-terminated in place of its CRLF,
- * consumed from in but valid until something is added to in; else an enum smtp_line_result. */
+void smtp_line_reader_init(struct smtp_line_reader *reader);
+void smtp_line_reader_deinit(struct smtp_line_reader *reader);
+
+/* The next line of at most max bytes with its CRLF.  0: *line is its text, NUL-terminated, the caller's to write in
+ * until the next call; nothing of it stays in the memory of in (it may be a password).  Else an enum smtp_line_result
+ * or -ENOMEM. */
 int smtp_line_take(struct smtp_line_reader *reader, struct buf *in, size_t max, char **line, size_t *len);
 
 #endif

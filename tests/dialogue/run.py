@@ -22,6 +22,9 @@ LISTENERS = {
 }
 
 
+CREDENTIAL, PASSWORD = "joe@app.test", "pass word"
+
+
 class Failed(Exception):
     pass
 
@@ -36,10 +39,14 @@ class Server:
         self._make_certificate()
         self.sockets = {name: self._listen() for name in LISTENERS}
         self._write_config(config)
-        self._start(build)
+        self.build = build
+        self.auth_socket = self._listen_auth()
+        self._add_credential()
+        self.auth = self._start("posthouse-auth", {"serve": self.auth_socket})
+        self.smtpd = self._start("posthouse-smtpd", {f"listen:{name}:0": s for name, s in self.sockets.items()})
 
     def _make_folders(self):
-        for name in ["state/run", "state/suppression", "state/queue/tmp/0", "state/queue/deferred", "state/queue/hold",
+        for name in ["state/run", "state/auth", "state/suppression", "state/queue/tmp/0", "state/queue/deferred", "state/queue/hold",
                      "state/queue/corrupt", "state/queue/journal"]:
             (self.folder / name).mkdir(parents=True)
         for name in "0123456789ABCDEFGHJKMNPQRSTVWXYZ":
@@ -70,19 +77,37 @@ class Server:
             text += f'listener "{name}" {{\n address = 127.0.0.1:{port}\n {options}\n}}\n'
         (self.folder / "smtpd.conf").write_text(text)
 
-    def _start(self, build):
+    def _listen_auth(self):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.bind(str(self.folder / "state/run/auth.sock"))
+        s.listen(16)
+        s.setblocking(False)
+        return s
+
+    def _add_credential(self):
+        self.ctl("user", "add", CREDENTIAL, "--tenant", "acme", stdin=PASSWORD + "\n")
+
+    def ctl(self, *args, stdin=""):
+        done = subprocess.run([self.build / "bin/posthouse", "-c", self.folder, *args], input=stdin, capture_output=True,
+                              text=True, timeout=WAIT_S)
+        if done.returncode != 0:
+            raise Failed(f"posthouse {' '.join(args)}: {done.stderr.strip()}")
+
+    def _start(self, program, sockets):
+        """The program with its ready pipe, as master would start it."""
         ours, theirs = socket.socketpair()
-        fds = {f"listen:{name}:0": s.fileno() for name, s in self.sockets.items()}
+        fds = {name: s.fileno() for name, s in sockets.items()}
         fds["ready"] = theirs.fileno()
         environment = dict(os.environ, POSTHOUSE_FDS=" ".join(f"{name}={fd}" for name, fd in fds.items()))
-        self.process = subprocess.Popen([build / "bin/posthouse-smtpd", "-c", self.folder, "-s", "0"], env=environment,
-                                        pass_fds=list(fds.values()), stderr=open(self.folder / "stderr", "wb"))
+        process = subprocess.Popen([self.build / "bin" / program, "-c", self.folder, "-s", "0"], env=environment,
+                                   pass_fds=list(fds.values()), stderr=open(self.folder / "stderr", "ab"))
         theirs.close()
         ours.settimeout(WAIT_S)
-        self.ready = ours
         if ours.recv(1) != b"R":
-            self.process.wait()
-            raise Failed("server did not start: " + self.errors())
+            process.wait()
+            raise Failed(f"{program} did not start: " + self.errors())
+        process.ready = ours
+        return process
 
     def errors(self):
         log = self.log.read_text() if self.log.exists() else ""
@@ -92,14 +117,17 @@ class Server:
         return sorted((self.folder / "state/queue/new").glob("*/*"), key=lambda p: p.name)
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            status = self.process.wait(WAIT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise Failed("server did not end at SIGTERM")
-        if status != 0:
-            raise Failed(f"server ended with {status}: {self.errors()}")
+        for process in (self.smtpd, self.auth):
+            if process.poll() == 0:
+                continue
+            process.send_signal(signal.SIGTERM)
+            try:
+                status = process.wait(WAIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise Failed("server did not end at SIGTERM")
+            if status != 0:
+                raise Failed(f"server ended with {status}: {self.errors()}")
 
 
 def unescape(text):
@@ -215,8 +243,15 @@ class Dialogue:
             self.socket.close()
         self.socket, self.input, self.listener = None, b"", text
 
+    def run_ctl(self, text):
+        self.server.ctl(*text.split())
+
+    def kill_auth(self, _):
+        self.server.auth.send_signal(signal.SIGTERM)
+        self.server.auth.wait(WAIT_S)
+
     def drain(self, _):
-        self.server.process.send_signal(signal.SIGTERM)
+        self.server.smtpd.send_signal(signal.SIGTERM)
 
     ACTIONS = [
         (r"C: ?(.*)", lambda d, t: d.send(t.encode() + b"\r\n")),
@@ -231,6 +266,8 @@ class Dialogue:
         (r"queued (.*)", queued),
         (r"log: (.*)", logged),
         (r"listener (.*)", use_listener),
+        (r"ctl: (.*)", run_ctl),
+        (r"no auth()", kill_auth),
         (r"drain()", drain),
     ]
 
@@ -265,7 +302,7 @@ def read_script(path):
 def play(build, path, shared):
     """Files with parameters of their own, or that end the server, get one of their own."""
     config, lines = read_script(path)
-    own = config or any(text == "drain" for _, text in lines)
+    own = config or any(text in ("drain", "no auth") for _, text in lines)
     with tempfile.TemporaryDirectory(prefix="posthouse-dialogue-") as folder:
         server = Server(build, folder, config) if own else shared
         try:

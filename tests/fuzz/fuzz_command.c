@@ -26,15 +26,17 @@ static void one_line(char *line, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct smtp_line_reader reader = {0};
+    struct smtp_line_reader reader;
     struct buf in;
     char *line;
     size_t len;
+    smtp_line_reader_init(&reader);
     buf_init(&in, 1024 * 1024);
     if (buf_append(&in, data, size) == 0)
         for (int r; (r = smtp_line_take(&reader, &in, SMTP_COMMAND_LINE_MAX, &line, &len)) != SMTP_LINE_MORE;)
             if (r == 0)
                 one_line(line, len);
     buf_deinit(&in);
+    smtp_line_reader_deinit(&reader);
     return 0;
 }

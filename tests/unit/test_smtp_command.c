@@ -33,10 +33,11 @@ static const struct {
 static void takes_lines(void **state)
 {
     for (size_t c = 0; c < ARRAY_LENGTH(lines); c++) {
-        struct smtp_line_reader reader = {0};
+        struct smtp_line_reader reader;
         struct buf in;
         char *line;
         size_t len;
+        smtp_line_reader_init(&reader);
         buf_init(&in, 256);
         buf_append(&in, lines[c].wire, lines[c].len > 0 ? lines[c].len : strlen(lines[c].wire));
         assert_int_equal(smtp_line_take(&reader, &in, 20, &line, &len), lines[c].result);
@@ -46,15 +47,17 @@ static void takes_lines(void **state)
         }
         assert_string_equal(buf_str(&in), lines[c].rest);
         buf_deinit(&in);
+        smtp_line_reader_deinit(&reader);
     }
 }
 
 static void skips_a_long_line_in_pieces(void **state)
 {
-    struct smtp_line_reader reader = {0};
+    struct smtp_line_reader reader;
     struct buf in;
     char *line;
     size_t len;
+    smtp_line_reader_init(&reader);
     buf_init(&in, 256);
     for (int i = 0; i < 100; i++) {
         buf_append_str(&in, "0123456789");
@@ -68,6 +71,7 @@ static void skips_a_long_line_in_pieces(void **state)
     assert_int_equal(smtp_line_take(&reader, &in, 20, &line, &len), 0);
     assert_string_equal(line, "NOOP");
     buf_deinit(&in);
+    smtp_line_reader_deinit(&reader);
 }
 
 static void splits_commands(void **state)
