@@ -223,7 +223,8 @@ static int region_claim(struct limits *limits)
 
 int limits_new(struct loop *l, const char *path, const struct limits_maxima *maxima, struct limits **out)
 {
-    /* The lock is for those who start at the same time; closing the descriptor gives it back. */
+    /* The lock is for those who start at the same time.  The mapping keeps the open file alive, and with it the lock, so it
+     * has to be given back by name. */
     _cleanup_(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0 || flock(fd, LOCK_EX) < 0)
         return -errno;
@@ -250,6 +251,7 @@ int limits_new(struct loop *l, const char *path, const struct limits_maxima *max
         free(limits);
         return r;
     }
+    flock(fd, LOCK_UN);
     *out = limits;
     return 0;
 }
