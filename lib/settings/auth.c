@@ -33,7 +33,7 @@ static const struct conf_param params[] = {
      "try later; 0 = no limit"},
     {"throttle_entries", CONF_INT, AT(throttle_entries), "100000", 100, 10000000, NULL,
      "Addresses and accounts whose failures are remembered at most, about 400 bytes each"},
-    {"step_timeout", CONF_DURATION, AT(step_timeout_ms), "60s", 1000, HOUR_MS, NULL,
+    {"step_timeout", CONF_DURATION, AT(step_timeout_ms), "1m", 1000, HOUR_MS, NULL,
      "How long a client may take for each response of a login"},
     {"sessions_max", CONF_INT, AT(sessions_max), "10000", 1, 1000000, NULL,
      "Logins under way at a time in one worker, delayed answers included; more are told to try later"},

@@ -1,0 +1,235 @@
+/* posthouse user ...: the credentials database. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "commands.h"
+#include "listing.h"
+#include "password.h"
+#include "settings/auth.h"
+#include "store/credentials.h"
+
+static int open_database(struct ctl *c, struct credentials **out)
+{
+    const char *path = c->shared.credentials_database;
+    int status = ctl_make_folder(c, path, c->shared.auth_user, NULL);
+    if (status != CTL_OK)
+        return status;
+    int r = credentials_open(path, out);
+    if (r == -EBUSY)
+        return ctl_say(CTL_TRY_LATER, "%s is busy; try again later", path);
+    return r < 0 ? ctl_say(CTL_FAILED, "%s: %s", path, text_errno(r)) : CTL_OK;
+}
+
+static int outcome(const char *name, int r)
+{
+    switch (r) {
+    case 0:
+        return CTL_OK;
+    case -ENOENT:
+        return ctl_say(CTL_FAILED, "%s: no such credential", name);
+    case -EEXIST:
+        return ctl_say(CTL_FAILED, "%s: exists already; 'posthouse user passwd' sets another password", name);
+    case -EBUSY:
+        return ctl_say(CTL_TRY_LATER, "%s: the credentials database is busy; try again later", name);
+    default:
+        return ctl_say(CTL_FAILED, "%s: %s; nothing was changed", name, text_errno(r));
+    }
+}
+
+static int iterations(const struct ctl *c, unsigned *out)
+{
+    struct settings_auth settings = {0};
+    struct buf errors;
+    buf_init(&errors, 65536);
+    int r = conf_load(&settings_auth_schema, c->config_dir, &settings, &errors);
+    if (r == 0) {
+        *out = (unsigned)settings.iterations;
+        conf_free(&settings_auth_schema, &settings);
+    } else {
+        fputs(buf_str(&errors), stderr);
+    }
+    buf_deinit(&errors);
+    return r < 0 ? ctl_say(CTL_FAILED, "nothing was changed; correct %s/auth.conf", c->config_dir) : CTL_OK;
+}
+
+/* What was made up is shown once, and on standard output alone, so that a script can take it. */
+static void show_generated(const struct ctl *c, const char *name, const char *password)
+{
+    struct buf text;
+    buf_init(&text, 8192);
+    struct json j = {.out = &text};
+    if (!c->json) {
+        puts(password);
+        return;
+    }
+    json_begin_object(&j, NULL);
+    json_string(&j, "name", name);
+    json_string(&j, "password", password);
+    json_end_object(&j);
+    puts(buf_str(&text));
+    if (text.base != NULL)
+        explicit_bzero(text.base, text.capacity);
+    buf_deinit(&text);
+}
+
+/* Gets a password, derives its verifier and hands that to `store`. */
+static int with_new_password(struct ctl *c, const struct args *a, struct credentials *db,
+                             int (*store)(struct credentials *db, const struct args *a, const struct scram_verifier *v))
+{
+    const char *name = args_at(a, 0);
+    bool generate = args_option(a, "generate") != NULL;
+    struct scram_verifier v;
+    struct buf password;
+    unsigned rounds = 0;
+    int status = iterations(c, &rounds);
+    if (status != CTL_OK)
+        return status;
+    status = generate ? password_generate(&password) : password_read(name, &password);
+    if (status == CTL_OK) {
+        int r = scram_derive(buf_str(&password), password.len, rounds, &v);
+        status = outcome(name, r < 0 ? r : store(db, a, &v));
+    }
+    if (status == CTL_OK && generate)
+        show_generated(c, name, buf_str(&password));
+    password_wipe(&password);
+    explicit_bzero(&v, sizeof(v));
+    return status;
+}
+
+static const char *or_empty(const char *text)
+{
+    return text != NULL ? text : "";
+}
+
+static int store_new(struct credentials *db, const struct args *a, const struct scram_verifier *v)
+{
+    return credentials_add(db, args_at(a, 0), or_empty(args_option(a, "tenant")), or_empty(args_option(a, "note")), v);
+}
+
+static int store_changed(struct credentials *db, const struct args *a, const struct scram_verifier *v)
+{
+    return credentials_set_verifier(db, args_at(a, 0), v);
+}
+
+/* Before a password is asked for. */
+static int check_new(struct credentials *db, const struct args *a)
+{
+    struct credential row;
+    const char *name = args_at(a, 0);
+    if (!credential_name_valid(name))
+        return ctl_say(
+            CTL_USAGE,
+            "not accepted as a name: expected 1 to %d bytes of UTF-8 without control characters, not beginning "
+            "or ending with a blank",
+            CREDENTIAL_NAME_MAX);
+    if (!credential_tenant_valid(or_empty(args_option(a, "tenant"))))
+        return ctl_say(CTL_USAGE, "not accepted as a tenant: expected at most %d bytes of UTF-8 without blanks",
+                       CREDENTIAL_TENANT_MAX);
+    int r = credentials_lookup(db, name, &row);
+    return r == 1 ? outcome(name, -EEXIST) : outcome(name, r);
+}
+
+int user_add(struct ctl *c, const struct args *a)
+{
+    struct credentials *db = NULL;
+    int status = open_database(c, &db);
+    if (status == CTL_OK)
+        status = check_new(db, a);
+    if (status == CTL_OK)
+        status = with_new_password(c, a, db, store_new);
+    if (status == CTL_OK)
+        ctl_note(c, "credential %s added", args_at(a, 0));
+    credentials_free(db);
+    return status;
+}
+
+int user_passwd(struct ctl *c, const struct args *a)
+{
+    struct credentials *db = NULL;
+    struct credential row;
+    int status = open_database(c, &db);
+    if (status == CTL_OK) {
+        int r = credentials_lookup(db, args_at(a, 0), &row);
+        status = outcome(args_at(a, 0), r == 0 ? -ENOENT : r == 1 ? 0 : r);
+    }
+    if (status == CTL_OK)
+        status = with_new_password(c, a, db, store_changed);
+    if (status == CTL_OK)
+        ctl_note(c, "credential %s has another password", args_at(a, 0));
+    credentials_free(db);
+    return status;
+}
+
+static const struct listing_column columns[] = {
+    {"name", "NAME", 24},       {"tenant", "TENANT", 12}, {"enabled", "ENABLED", 7}, {"created", "ADDED", 19},
+    {"changed", "CHANGED", 19}, {"note", "NOTE", 0},      {NULL, NULL, 0},
+};
+
+static int show_row(const struct credential *row, void *arg)
+{
+    struct listing *l = arg;
+    listing_text(l, row->name);
+    listing_text(l, row->tenant);
+    listing_bool(l, row->enabled);
+    listing_time(l, row->created_s);
+    listing_time(l, row->changed_s);
+    listing_text(l, row->note);
+    return 0;
+}
+
+int user_list(struct ctl *c, const struct args *a)
+{
+    struct credentials *db = NULL;
+    struct listing l;
+    int r = credentials_open_reader(c->shared.credentials_database, &db);
+    if (r < 0 && r != -ENOENT)
+        return ctl_say(CTL_FAILED, "%s: %s", c->shared.credentials_database, text_errno(r));
+    listing_begin(&l, stdout, c->json, columns);
+    r = db != NULL ? credentials_list(db, show_row, &l) : 0; /* none made yet: an empty list */
+    listing_end(&l);
+    credentials_free(db);
+    return r < 0 ? ctl_say(CTL_FAILED, "%s: %s", c->shared.credentials_database, text_errno(r)) : CTL_OK;
+}
+
+static int set_disabled(struct credentials *db, const char *name)
+{
+    return credentials_set_enabled(db, name, false);
+}
+
+static int set_enabled(struct credentials *db, const char *name)
+{
+    return credentials_set_enabled(db, name, true);
+}
+
+static int change_each(struct ctl *c, const struct args *a, int (*change)(struct credentials *db, const char *name),
+                       const char *done)
+{
+    struct credentials *db = NULL;
+    int status = open_database(c, &db);
+    for (size_t i = 0; db != NULL && i < a->count; i++) {
+        int one = outcome(a->positional[i], change(db, a->positional[i]));
+        if (one == CTL_OK)
+            ctl_note(c, "credential %s %s", a->positional[i], done);
+        else
+            status = one;
+    }
+    credentials_free(db);
+    return status;
+}
+
+int user_disable(struct ctl *c, const struct args *a)
+{
+    return change_each(c, a, set_disabled, "disabled");
+}
+
+int user_enable(struct ctl *c, const struct args *a)
+{
+    return change_each(c, a, set_enabled, "enabled");
+}
+
+int user_remove(struct ctl *c, const struct args *a)
+{
+    return change_each(c, a, credentials_remove, "removed");
+}

@@ -1,0 +1,166 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/text.h"
+#include "commands.h"
+#include "settings/auth.h"
+
+static const struct phrase table[] = {
+    {"stop", "", NEEDS_NOTHING, NULL, "Stop it"},
+    {"user add", "NAME [--tenant TENANT] [--generate]", NEEDS_NOTHING, NULL, "Add one"},
+    {"user remove", "NAME...", NEEDS_NOTHING, NULL, "Remove some"},
+    {"dkim generate", "DOMAIN [SELECTOR]", NEEDS_NOTHING, NULL, "Make one"},
+    {0},
+};
+
+static int count(char **argv)
+{
+    int n = 0;
+    while (argv[n] != NULL)
+        n++;
+    return n;
+}
+
+static void parses_what_the_usage_line_says(void **state)
+{
+    static const struct {
+        const char *argv[8];
+        const char *phrase; /* NULL: not found */
+        int want;           /* of the arguments */
+        size_t positional;
+        const char *tenant, *generate;
+    } cases[] = {
+        {{"stop"}, "stop", 0, 0, NULL, NULL},
+        {{"stop", "now"}, "stop", -EINVAL, 0, NULL, NULL},
+        {{"user"}, NULL, 0, 0, NULL, NULL},
+        {{"use", "add"}, NULL, 0, 0, NULL, NULL},
+        {{"user", "add"}, "user add", -EINVAL, 0, NULL, NULL},
+        {{"user", "add", "a"}, "user add", 0, 1, NULL, NULL},
+        {{"user", "add", "a", "b"}, "user add", -EINVAL, 0, NULL, NULL},
+        {{"user", "add", "a", "--tenant", "t"}, "user add", 0, 1, "t", NULL},
+        {{"user", "add", "--tenant=t", "a"}, "user add", 0, 1, "t", NULL},
+        {{"user", "add", "a", "--tenant="}, "user add", 0, 1, "", NULL},
+        {{"user", "add", "a", "--tenant"}, "user add", -EINVAL, 0, NULL, NULL},
+        {{"user", "add", "a", "--generate"}, "user add", 0, 1, NULL, ""},
+        {{"user", "add", "a", "--generate=yes"}, "user add", -EINVAL, 0, NULL, NULL},
+        {{"user", "add", "a", "--gen"}, "user add", -EINVAL, 0, NULL, NULL},
+        {{"user", "add", "--", "--tenant"}, "user add", 0, 1, NULL, NULL},
+        {{"user", "remove"}, "user remove", -EINVAL, 0, NULL, NULL},
+        {{"user", "remove", "a", "b", "c"}, "user remove", 0, 3, NULL, NULL},
+        {{"dkim", "generate", "d"}, "dkim generate", 0, 1, NULL, NULL},
+        {{"dkim", "generate", "d", "s"}, "dkim generate", 0, 2, NULL, NULL},
+        {{"dkim", "generate", "d", "s", "x"}, "dkim generate", -EINVAL, 0, NULL, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        char **argv = (char **)(uintptr_t)cases[i].argv;
+        struct args args;
+        struct buf why;
+        int used, argc = count(argv);
+        const struct phrase *p = phrase_find(table, argc, argv, &used);
+        if (cases[i].phrase == NULL) {
+            assert_null(p);
+            continue;
+        }
+        assert_non_null(p);
+        assert_string_equal(p->words, cases[i].phrase);
+        buf_init(&why, 1024);
+        int got = phrase_parse(p, argc - used, argv + used, &args, &why);
+        if (got != cases[i].want)
+            print_message("case %zu: %s\n", i, buf_str(&why));
+        assert_int_equal(got, cases[i].want);
+        assert_int_equal(why.len > 0, got < 0);
+        if (got == 0) {
+            assert_int_equal(args.count, cases[i].positional);
+            for (int k = 0; k < 2; k++) {
+                const char *have = args_option(&args, k == 0 ? "tenant" : "generate");
+                const char *want = k == 0 ? cases[i].tenant : cases[i].generate;
+                assert_int_equal(have != NULL, want != NULL);
+                if (want != NULL)
+                    assert_string_equal(have, want);
+            }
+        }
+        buf_deinit(&why);
+    }
+}
+
+static void help_shows_all_or_one_word(void **state)
+{
+    struct buf out;
+    buf_init(&out, 4096);
+    assert_int_equal(phrase_help(table, "user", &out), 2);
+    assert_string_equal(buf_str(&out), "  user add NAME [--tenant TENANT] [--generate]\n      Add one\n"
+                                       "  user remove NAME...\n      Remove some\n");
+    buf_clear(&out);
+    assert_int_equal(phrase_help(table, NULL, &out), 4);
+    assert_int_equal(phrase_help(table, "use", &out), 0);
+    buf_deinit(&out);
+}
+
+static char *read_page(const char *file)
+{
+    const char *end = strstr(__FILE__, "tests/unit/");
+    char *path = text_format("%.*sman/%s", end != NULL ? (int)(end - __FILE__) : 0, __FILE__, file);
+    FILE *f = fopen(path, "re");
+    char *text = calloc(1, 65536);
+    assert_non_null(f);
+    assert_true(fread(text, 1, 65535, f) > 0);
+    fclose(f);
+    free(path);
+    return text;
+}
+
+/* Every phrase is a ".It Cm words" of the page. */
+static void the_manual_has_every_phrase(void **state)
+{
+    char *page = read_page("posthouse.1");
+    for (const struct phrase *p = phrases; p->words != NULL; p++) {
+        char *item = text_format(".It Cm %s", p->words);
+        const char *at = strstr(page, item);
+        if (at == NULL)
+            print_message("man/posthouse.1 lacks \"%s\"\n", item);
+        assert_non_null(at);
+        free(item);
+    }
+    free(page);
+}
+
+/* Name, range and default of each, wherever the lines are broken. */
+static void the_manual_has_every_parameter_of_auth(void **state)
+{
+    char *page = read_page("auth.conf.5");
+    for (char *p = page; *p != '\0'; p++)
+        if (*p == '\n')
+            *p = ' ';
+    for (const struct conf_param *p = settings_auth_schema.params; p->name != NULL; p++) {
+        char *item = text_format(".It Cm %s No =", p->name);
+        char *value = text_format("efault%s %s.", p->type == CONF_LIST || p->type == CONF_STRING ? ":" : "",
+                                  p->default_value[0] != '\0' ? p->default_value : "empty");
+        const char *at = strstr(page, item), *next = at != NULL ? strstr(at + 1, ".It ") : NULL;
+        const char *found = at != NULL ? strstr(at, value) : NULL;
+        if (found == NULL || (next != NULL && found > next))
+            print_message("man/auth.conf.5 lacks \"%s\" with \"%s\"\n", item, value);
+        assert_non_null(found);
+        assert_true(next == NULL || found < next);
+        free(item);
+        free(value);
+    }
+    free(page);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parses_what_the_usage_line_says),
+        cmocka_unit_test(help_shows_all_or_one_word),
+        cmocka_unit_test(the_manual_has_every_phrase),
+        cmocka_unit_test(the_manual_has_every_parameter_of_auth),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
