@@ -174,13 +174,14 @@ void signer_answer_deinit(struct signer_answer *a)
 
 /* --- one message -------------------------------------------------------------------------------------------------- */
 
+/* -EBADMSG: libopendkim does not take this message, now or later; -EIO: anything else. */
 static int explain(struct signing *g, size_t i, const char *doing, DKIM_STAT status)
 {
     const char *detail = g->handles[i] != NULL ? dkim_geterror(g->handles[i]) : NULL;
     buf_clear(&g->answer->reason);
     buf_printf(&g->answer->reason, "%s@%s: %s: %s", g->rows[i].selector, g->rows[i].domain, doing,
                detail != NULL && detail[0] != '\0' ? detail : dkim_getresultstr(status));
-    return -EIO;
+    return status == DKIM_STAT_SYNTAX ? -EBADMSG : -EIO;
 }
 
 static int begin(struct signing *g, const char *queue_id)
@@ -279,7 +280,8 @@ static enum ipc_sign_status sign_message(struct signing *g, const struct message
     arena_reset(&g->signer->arena);
     if (r == 0)
         return SIGN_SIGNED;
-    return conclude(g->answer, SIGN_FAILED, r > 0 ? "the file became shorter while it was read" : text_errno(r));
+    return conclude(g->answer, r == -EBADMSG ? SIGN_NO_KEY : SIGN_FAILED,
+                    r > 0 ? "the file became shorter while it was read" : text_errno(r));
 }
 
 /* Trouble with the message itself: waiting would not mend it. */

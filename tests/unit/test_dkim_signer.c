@@ -305,7 +305,7 @@ static void test_choice_of_domain(void **state)
         {"\r\nno header\r\n", SIGN_NO_KEY, "no From field"},
         {"", SIGN_NO_KEY, "no From field"},
         /* what smtpd never lets through: libopendkim would sign something else than is sent */
-        {"From: a@example.com\r\n\r\nlast line not ended", SIGN_FAILED, "r1@example.com: signature: "},
+        {"From: a@example.com\r\n\r\nlast line not ended", SIGN_NO_KEY, "r1@example.com: signature: "},
     };
     struct signer *signer = new_signer(CANONICALIZATION_RELAXED_RELAXED, true);
     struct signer_answer answer;
