@@ -46,7 +46,10 @@ static unsigned written; /* messages in folder */
 static char *huge_header, *long_line;
 
 /* Without handles libopendkim forgets the key of each Ed25519 signature (2.11.0 beta 2): not ours to mend. */
-#ifdef __SANITIZE_ADDRESS__
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #include <sanitizer/lsan_interface.h>
 #define FORGIVE_LEAKS(on) ((on) ? __lsan_disable() : __lsan_enable())
 #else
