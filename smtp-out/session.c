@@ -25,9 +25,8 @@ static void session_ended(struct session *s, const char *why, bool tls_failed)
 static void session_input(void *arg)
 {
     struct session *s = arg;
-    bool freed = false;
-    s->freed = &freed;
-    while (!freed) {
+    s->in_input = true;
+    while (!s->freed) {
         int r = smtp_reply_take(&s->reply, stream_input(s->stream));
         if (r == SMTP_REPLY_MORE)
             break;
@@ -38,8 +37,9 @@ static void session_input(void *arg)
         if (r != 0)
             break;
     }
-    if (!freed)
-        s->freed = NULL;
+    s->in_input = false;
+    if (s->freed)
+        session_free(s);
 }
 
 static void session_drained(void *arg)
@@ -107,8 +107,10 @@ void session_free(struct session *s)
 {
     if (s == NULL)
         return;
-    if (s->freed != NULL)
-        *s->freed = true;
+    if (s->in_input) {
+        s->freed = true; /* session_input does it when the owner is done */
+        return;
+    }
     if (s->quitting)
         TAILQ_REMOVE(&s->out->quitting, s, link);
     timer_deinit(&s->idle);

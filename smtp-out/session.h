@@ -35,7 +35,7 @@ struct session {
     struct stream *stream;
     const struct session_ops *ops;
     void *arg;
-    bool *freed; /* set while events are handed out */
+    bool in_input, freed; /* events are being handed out; the owner freed it meanwhile */
     struct smtp_reply reply;
     struct smtp_ehlo offers;
     char *site;                    /* which deliveries may use it */

@@ -17,8 +17,8 @@ const char *mail_date_format(int64_t time_s, char text[MAIL_DATE_MAX])
     time_t t = (time_t)time_s;
     struct tm tm;
     localtime_r(&t, &tm);
-    long minutes = labs(tm.tm_gmtoff) / 60;
-    snprintf(text, MAIL_DATE_MAX, "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld", weekdays[tm.tm_wday], tm.tm_mday,
+    unsigned minutes = (unsigned)(labs(tm.tm_gmtoff) / 60) % 6000;
+    snprintf(text, MAIL_DATE_MAX, "%s, %d %s %d %02d:%02d:%02d %c%02u%02u", weekdays[tm.tm_wday], tm.tm_mday,
              months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec, tm.tm_gmtoff < 0 ? '-' : '+',
              minutes / 60, minutes % 60);
     return text;
