@@ -35,6 +35,7 @@ struct stream {
     int read_wants, write_wants, handshake_wants; /* which readiness the next attempt needs: IO_READ or IO_WRITE */
     bool paused, peer_closed, closing;
     bool announce;   /* bytes came that on_input was not called for */
+    bool announcing; /* on_input is running */
     bool went;       /* bytes left that on_drained was not called for */
     int write_error; /* sending failed; the peer's last words are still read */
     struct io_watch watch;
@@ -100,8 +101,10 @@ static void announce(struct stream *s)
     if (!to_announce(s))
         return;
     s->announce = false;
+    s->announcing = true;
     if (s->ops->on_input != NULL)
         s->ops->on_input(s->arg);
+    s->announcing = false;
 }
 
 /* --- time --------------------------------------------------------------------------------------------------------- */
@@ -569,7 +572,8 @@ void stream_pause_input(struct stream *s)
 
 void stream_resume_input(struct stream *s)
 {
-    if (s->paused && s->input.len > 0)
+    /* An on_input that leaves half a line and resumes what it never paused would be called for it for ever. */
+    if (s->input.len > 0 && (s->paused || !s->announcing))
         s->announce = true;
     s->paused = false;
     wake(s);

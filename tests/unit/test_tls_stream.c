@@ -243,6 +243,24 @@ static void test_pause_and_resume(void **state)
     side_close(&b);
 }
 
+/* An owner that could not go on for want of room in its output: it was never paused. */
+static void test_resume_announces_what_was_left(void **state)
+{
+    struct side a, b;
+    open_pair(&a, &b, SMALL);
+    b.consumes = false;
+    stream_write_str(a.stream, "line\r\n");
+    TURN_UNTIL(b.inputs == 1);
+    turn(5);
+    assert_int_equal(b.inputs, 1);
+    stream_resume_input(b.stream);
+    TURN_UNTIL(b.inputs == 2);
+    turn(5);
+    assert_int_equal(b.inputs, 2);
+    side_close(&a);
+    side_close(&b);
+}
+
 static void test_end_waits_for_paused_input(void **state)
 {
     struct side a, b;
@@ -751,6 +769,7 @@ int main(void)
         cmocka_unit_test(test_output_is_bounded),
         cmocka_unit_test(test_input_limit_presses_back),
         cmocka_unit_test(test_pause_and_resume),
+        cmocka_unit_test(test_resume_announces_what_was_left),
         cmocka_unit_test(test_end_waits_for_paused_input),
         cmocka_unit_test(test_time_outs),
         cmocka_unit_test(test_close_after_flush),
