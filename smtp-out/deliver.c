@@ -371,7 +371,6 @@ static void deliver_replied(void *arg, const struct smtp_reply *reply)
         server_closes(j, reply);
         return;
     }
-    j->reused = false;
     if (d->sending) {
         content_replied(j, reply);
         return;

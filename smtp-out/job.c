@@ -237,7 +237,6 @@ static void job_connected(void *arg, struct session *s, const struct failure *fa
         return;
     }
     j->session = s;
-    j->reused = false;
     deliver_start(j);
 }
 
@@ -301,20 +300,16 @@ static void job_find_session(struct job *j)
         job_look_up(j);
         return;
     }
-    j->reused = true;
     deliver_start(j);
 }
 
 void job_session_lost(struct job *j, const struct failure *why)
 {
-    /* A kept connection that the server closed meanwhile says nothing about the server. */
-    if (j->reused) {
-        log_debug("kept connection to %s: %s, connecting again", why->relay, why->reason);
-        j->reused = false;
-        job_look_up(j);
-    } else if (j->connect != NULL) {
+    if (j->connect != NULL) {
         connect_next(j->connect, why);
-    } else {
-        job_fail(j, why);
+        return;
     }
+    /* A kept connection that ended meanwhile says nothing about the server. */
+    log_debug("kept connection to %s: %s, connecting again", why->relay, why->reason);
+    job_look_up(j);
 }

@@ -29,9 +29,8 @@ struct job {
 
     struct site_lookup *lookup;
     struct site *site;
-    struct connect *connect;
+    struct connect *connect; /* NULL while the session is one from the pool */
     struct session *session;
-    bool reused; /* the session had carried other messages before and said nothing to this one yet */
     struct deliver deliver;
     struct timer deadline;
 

@@ -2,6 +2,10 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
+
+#include "base/net.h"
+#include "base/text.h"
 
 #define AT(field)    offsetof(struct settings_smtp_out, field)
 #define ROUTE(field) offsetof(struct settings_route, field)
@@ -99,8 +103,26 @@ static int check_source(const char *name, const char *text, int family, struct b
     return -EINVAL;
 }
 
+/* A host name, an address, or one in brackets; a port stands in its own parameter. */
+static bool is_host(const char *host)
+{
+    struct net_address address;
+    size_t len = strlen(host);
+    if (host[0] == '[')
+        return host[len - 1] == ']' &&
+               (net_parse(host, 0, &address) == 0 || text_equal_nocase_n(host, "[IPv6:", strlen("[IPv6:")));
+    return net_parse(host, 0, &address) == 0 || strpbrk(host, ":/@[]") == NULL;
+}
+
 static int check_route(const struct settings_smtp_out *s, const struct settings_route *r, struct buf *why)
 {
+    for (size_t i = 0; i < r->hosts.count; i++) {
+        if (is_host(r->hosts.items[i]))
+            continue;
+        buf_printf(why, "route \"%s\": hosts = %s: expected host names or [addresses], and the port in port", r->name,
+                   r->hosts.items[i]);
+        return -EINVAL;
+    }
     if (r->credentials_file[0] != '\0' && r->hosts.count == 0) {
         buf_printf(why, "route \"%s\": credentials_file without hosts: expected the relays that know the credentials",
                    r->name);
@@ -123,6 +145,10 @@ static int check(const void *settings, struct buf *why)
     int r = check_source("source_ipv4", s->source_ipv4, AF_INET, why);
     if (r == 0)
         r = check_source("source_ipv6", s->source_ipv6, AF_INET6, why);
+    if (r == 0 && strpbrk(s->helo_name, " \t<>\"") != NULL) {
+        buf_printf(why, "helo_name = %s: expected a host name", s->helo_name);
+        r = -EINVAL;
+    }
     for (size_t i = 0; i < s->routes.count && r == 0; i++)
         r = check_route(s, s->routes.items[i], why);
     return r;

@@ -26,7 +26,7 @@ static void defaults_are_sane(void **state)
 static void routes_are_read(void **state)
 {
     static const char text[] = "dns_servers = 127.0.0.1, [::1]:5353\ntls = verify\n"
-                               "route \"*\" {\nhosts = relay.example.net [192.0.2.1]\nport = 587\n"
+                               "route \"*\" {\nhosts = relay.example.net [192.0.2.1] 192.0.2.2 [IPv6:::1]\nport = 587\n"
                                "credentials_file = /etc/secret\n}\nroute \"partner.example\" {\ntls = required\n}\n";
     struct settings_smtp_out s = {0};
     struct buf errors;
@@ -39,7 +39,7 @@ static void routes_are_read(void **state)
     assert_int_equal(s.routes.count, 2);
     const struct settings_route *all = s.routes.items[0], *partner = s.routes.items[1];
     assert_string_equal(all->name, "*");
-    assert_int_equal(all->hosts.count, 2);
+    assert_int_equal(all->hosts.count, 4);
     assert_int_equal(all->port, 587);
     assert_int_equal(all->tls, TLS_POLICY_DEFAULT);
     assert_int_equal(partner->tls, TLS_POLICY_REQUIRED);
@@ -59,6 +59,9 @@ static void wrong_settings_are_told(void **state)
         {"source_ipv6 = 192.0.2.1", "expected an IPv6 address"},
         {"dns_servers = ns.example.com", "dns_servers"},
         {"route \"*\" {\nport = 99999\n}", "port"},
+        {"route \"*\" {\nhosts = a.test:587\n}", "the port in port"},
+        {"route \"*\" {\nhosts = [192.0.2\n}", "expected host names"},
+        {"helo_name = \"a b\"", "helo_name"},
         {"route \"*\" {\ncredentials_file = /x\n}", "credentials_file without hosts"},
         {"route \"*\" {\nhosts = a.test\ncredentials_file = /x\n}", "expected tls = required or verify"},
         {"route \"*\" {\nhosts = a.test\ncredentials_file = /x\ntls = none\n}", "tls = none"},
