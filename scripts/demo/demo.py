@@ -56,16 +56,11 @@ class Demo:
     def _make_keys(self):
         if HOME not in self.relay.ctl("dkim", "list"):
             self.relay.ctl("dkim", "generate", HOME)
-        zone = self.relay.ctl("dkim", "dns", HOME)
-        names = []
-        for name, strings in re.findall(r"^(\S+)\s.*?\bTXT\b([^;]*?)(?=^\S|\Z)", zone, re.M | re.S):
-            text = "".join(re.findall(r'"([^"]*)"', strings))
-            if text.startswith("v=DKIM1"):
-                self.internet.publish(name, text)
-                names.append(name.rstrip("."))
-        if len(names) < 2:
-            raise Trouble(f"posthouse dkim dns {HOME} names {len(names)} keys, expected an RSA and an Ed25519 one")
-        screen.fact("DKIM", "keys " + ", ".join(name.split(".")[0] for name in names) + f" of {HOME}, published in the DNS")
+        keys = self.relay.ctl_json("dkim", "dns", HOME)
+        for key in keys:
+            self.internet.publish(key["name"], key["record"])
+        screen.fact("DKIM", "keys " + ", ".join(f"{key['selector']} ({key['type']})" for key in keys) +
+                    f" of {HOME}, published in the DNS")
 
     def _make_user(self):
         secret = self.state / "password"

@@ -1,4 +1,4 @@
-"""Fixtures: a loopback network, certificates, name server and sinks as the internet, and suites on top."""
+"""Fixtures: a world is a loopback network with certificates, a name server, mail servers and suites in it."""
 
 import pathlib
 import shutil
@@ -15,89 +15,77 @@ DNS_PORT = 5353
 DELIVERY_PORT = suite.PORTS["smtp"]
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    outcome = yield
-    if outcome.get_result().failed:
-        item.failed = True
+class World:
+    """Addresses of the network: .1 and on suites, .11 and on mail servers, .53 the name server."""
 
-
-@pytest.fixture
-def network():
-    own = loopback.Network()
-    yield own
-    own.close()
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    return certs.Authority(tmp_path_factory.mktemp("ca"))
-
-
-class Internet:
-    """The name server and the mail servers that suites deliver to.
-
-    sink(domain, …) makes a mail server with the MX record of its domain; records go to `dns` with the first start.
-    """
-
-    def __init__(self, network, authority):
-        self.network, self.authority = network, authority
+    def __init__(self):
+        self.network = loopback.Network()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-net-"))
-        self.dns = dns.Server(self.folder / "dns", network.address(53), DNS_PORT)
-        self.sinks, self._next = {}, 10
+        self.authority = certs.Authority(self.folder / "ca")
+        self.dns = dns.Server(self.folder / "dns", self.network.address(53), DNS_PORT)
+        self.sinks, self.suites, self._hosts = {}, [], 10
 
     def address(self):
-        self._next += 1
-        return self.network.address(self._next)
+        """A fresh address for a mail server."""
+        self._hosts += 1
+        return self.network.address(self._hosts)
 
     def record(self, *records):
+        """(name, type, value) for the name server; effective with its next start."""
         self.dns.records += records
 
-    def sink(self, domain, mx=True, tls=True, host=None, **options):
+    def sink(self, domain, mx=True, tls=True, host=None, port=DELIVERY_PORT, **options):
+        """A started mail server with the MX record of its domain; options as for sink.Sink."""
         address, host = self.address(), host or f"mx.{domain}"
         self.record((host, "A", address))
         if mx:
             self.record((domain, "MX", f"10 {host}."))
         pair = self.authority.issue(host, address) if tls else None
-        made = sink.Sink([(address, DELIVERY_PORT)], name=host, tls=pair, **options)
-        made.address, made.host = address, host
-        self.sinks[domain] = made
+        made = sink.Sink([(address, port)], name=host, tls=pair, **options)
+        made.address, made.host, made.port = address, host, port
+        self.sinks[host] = made
         return made.start()
 
-    def close(self):
-        for made in self.sinks.values():
-            made.stop()
+    def suite(self, changes=None, address=None, **options):
+        """A suite that is configured and not started; the name server is up by then."""
+        if self.dns.process is None:
+            self.dns.start()
+        own = address or self.network.address(1 + len(self.suites))
+        pair = self.authority.issue("relay.posthouse.test", own, "localhost")
+        made = suite.Suite(own, (self.dns.address, self.dns.port), pair, self.authority.certificate, changes, **options)
+        self.suites.append(made)
+        return made
+
+    def close(self, keep):
+        trouble = []
+        for one in self.suites:
+            try:
+                one.close(keep)
+            except AssertionError as failed:
+                trouble.append(failed)
+        for one in self.sinks.values():
+            one.stop()
         self.dns.stop()
+        self.network.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if trouble:
+            raise trouble[0]
+
+
+def _world(request):
+    before = request.session.testsfailed
+    own = World()
+    yield own
+    own.close(keep=request.session.testsfailed > before)
 
 
 @pytest.fixture
-def internet(network, authority):
-    net = Internet(network, authority)
-    yield net
-    net.close()
+def world(request):
+    """A world for one test."""
+    yield from _world(request)
 
 
-@pytest.fixture
-def make_suite(request, network, internet, authority):
-    """make_suite(changes) → a Suite that is not started; the name server is up by then."""
-    made = []
-
-    def make(changes=None, address=None, **options):
-        if internet.dns.process is None:
-            internet.dns.start()
-        own = address or network.address(1 + len(made))
-        pair = authority.issue("relay.posthouse.test", own, "localhost")
-        new = suite.Suite(own, (internet.dns.address, internet.dns.port), pair, authority.certificate, changes, **options)
-        made.append(new)
-        return new
-
-    yield make
-    trouble = []
-    for one in made:
-        try:
-            one.close(keep=getattr(request.node, "failed", False))
-        except AssertionError as failed:
-            trouble.append(failed)
-    if trouble:
-        raise trouble[0]
+@pytest.fixture(scope="module")
+def shared(request):
+    """One world for all tests of a file."""
+    yield from _world(request)

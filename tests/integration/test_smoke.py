@@ -3,9 +3,9 @@
 LOGIN = ("app@sender.test", "a pass word")
 
 
-def test_one_message(internet, make_suite):
-    sink = internet.sink("example.test")
-    suite = make_suite().start()
+def test_one_message(world):
+    sink = world.sink("example.test")
+    suite = world.suite().start()
     suite.user(*LOGIN)
     queue_id = suite.submit("ann@example.test", listener="submission", login=LOGIN)
     arrived = sink.wait_to("ann@example.test")

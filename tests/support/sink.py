@@ -65,7 +65,7 @@ class Message:
     def header(self, name):
         """The unfolded value of a field's first appearance, None = not there."""
         head = self.data.partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
-        found = re.search(rf"^{re.escape(name)}:[ \t]*((?:.*)(?:\r\n[ \t].*)*)", head, re.I | re.M)
+        found = re.search(rf"^{re.escape(name)}:[ \t]*([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", head, re.I | re.M)
         return re.sub(r"\r\n[ \t]+", " ", found.group(1)).strip() if found else None
 
     def as_json(self):
