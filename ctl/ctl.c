@@ -81,10 +81,13 @@ int ctl_order_done(const struct ctl *c, const struct ipc_order_done *done)
 {
     static const int statuses[] = {[ORDER_OK] = CTL_OK, [ORDER_NOT_FOUND] = CTL_FAILED, [ORDER_REFUSED] = CTL_FAILED};
     int status = done->status < ARRAY_LENGTH(statuses) ? statuses[done->status] : CTL_FAILED;
+    size_t len = strlen(done->text);
+    while (len > 0 && done->text[len - 1] == '\n')
+        len--;
     if (status != CTL_OK)
-        return ctl_say((enum ctl_status)status, "%s", done->text[0] != '\0' ? done->text : "not found");
-    if (done->text[0] != '\0')
-        ctl_note(c, "%s", done->text);
+        return ctl_say((enum ctl_status)status, "%.*s", len > 0 ? (int)len : 9, len > 0 ? done->text : "not found");
+    if (len > 0)
+        ctl_note(c, "%.*s", (int)len, done->text);
     return CTL_OK;
 }
 

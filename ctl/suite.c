@@ -24,14 +24,16 @@
 /* -- the state of the programs -- */
 
 struct programs {
-    unsigned count, ready;
+    unsigned count, ready;   /* without those that finish what they have while another one took their place */
     struct listing *listing; /* NULL = only count */
 };
 
 static void take_child(const struct ipc_child_status *s, struct programs *p)
 {
-    p->count++;
-    p->ready += strcmp(s->state, "ready") == 0;
+    if (strcmp(s->state, "draining") != 0) {
+        p->count++;
+        p->ready += strcmp(s->state, "ready") == 0;
+    }
     if (p->listing == NULL)
         return;
     listing_text(p->listing, role_name(s->role));
