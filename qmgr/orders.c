@@ -207,6 +207,8 @@ void orders_change(void *arg, struct ipc_channel *from, const void *message, int
         answer(from, ORDER_REFUSED, 0, "no such order");
         return;
     }
+    if (order->verb == QUEUE_VERB_RETRY)
+        site_revive_all(q); /* the admin knows better than the last failures */
     if (strcmp(order->queue_id, "ALL") == 0) {
         HASH_ITER (hh, q->messages, m, next)
             count += apply(q, order->verb, m, order->reason);

@@ -10,6 +10,8 @@
 #include "qmgr/retry.h"
 
 #define SITE_FAILURES_DOWN 3 /* in a row, then its mail waits without an attempt of its own */
+#define SITE_DOWN_MIN_MS   5000
+#define SITE_DOWN_MAX_MS   600000
 #define SITE_FORGET_MS     3600000
 
 struct site *site_get(struct qmgr *q, const char *key)
@@ -32,9 +34,15 @@ struct site *site_get(struct qmgr *q, const char *key)
     return s;
 }
 
+/* After its time aside one delivery finds out how the site is; the others wait for what it says. */
+static unsigned concurrency(const struct qmgr *q, const struct site *s)
+{
+    return s->failures >= SITE_FAILURES_DOWN ? 1 : (unsigned)q->settings.site_concurrency_max;
+}
+
 static bool may_send(const struct qmgr *q, const struct site *s)
 {
-    return !TAILQ_EMPTY(&s->queue) && s->in_flight < (unsigned)q->settings.site_concurrency_max;
+    return !TAILQ_EMPTY(&s->queue) && s->in_flight < concurrency(q, s);
 }
 
 static void take_turn(struct qmgr *q, struct site *s)
@@ -117,25 +125,48 @@ void site_schedule(struct qmgr *q)
     }
 }
 
+/* The time aside: some seconds, doubling with each further failure. */
+static void set_aside(struct qmgr *q, struct site *s, const char *reason)
+{
+    int64_t min = q->settings.retry_min_ms < SITE_DOWN_MIN_MS ? q->settings.retry_min_ms : SITE_DOWN_MIN_MS;
+    int64_t max = q->settings.retry_max_ms < SITE_DOWN_MAX_MS ? q->settings.retry_max_ms : SITE_DOWN_MAX_MS;
+    int64_t wait = retry_wait_ms(s->failures - SITE_FAILURES_DOWN + 1, min, max, 0);
+    char *copy = strdup(reason);
+    s->down_until_ms = clock_mono_ms() + (uint64_t)wait;
+    free(s->down_reason);
+    s->down_reason = copy;
+    log_warning("site %s: %u failures in a row (%s), its mail waits %lld s", s->key, s->failures, reason,
+                (long long)(wait + 999) / 1000);
+}
+
 void site_delivered(struct qmgr *q, struct site *s, bool blamed, const char *reason)
 {
     s->in_flight--;
     q->sites.in_flight--;
     s->used_ms = clock_mono_ms();
     if (!blamed) {
-        s->failures = 0;
-        s->down_until_ms = 0;
-    } else if (++s->failures >= SITE_FAILURES_DOWN) {
-        int64_t wait = retry_wait_ms(s->failures - SITE_FAILURES_DOWN + 1, q->settings.retry_min_ms / 2 + 1,
-                                     q->settings.retry_max_ms, 0);
-        s->down_until_ms = clock_mono_ms() + (uint64_t)wait;
-        free(s->down_reason);
-        s->down_reason = strdup(reason);
-        log_warning("site %s: %u failures in a row (%s), its mail waits %lld s", s->key, s->failures, reason,
-                    (long long)(wait + 999) / 1000);
+        site_revive(s);
+    } else if (!site_down(s) && ++s->failures >= SITE_FAILURES_DOWN) {
+        /* Those that were under way when it went down say nothing new. */
+        set_aside(q, s, reason);
     }
     take_turn(q, s);
     qmgr_wake(q);
+}
+
+void site_revive(struct site *s)
+{
+    s->failures = 0;
+    s->down_until_ms = 0;
+}
+
+void site_revive_all(struct qmgr *q)
+{
+    struct site *s, *next;
+    HASH_ITER (hh, q->sites.all, s, next) {
+        site_revive(s);
+        take_turn(q, s);
+    }
 }
 
 static void site_free(struct qmgr *q, struct site *s)

@@ -38,6 +38,9 @@ void site_unqueue(struct qmgr *q, struct part *p);
 void site_schedule(struct qmgr *q);
 /* A delivery to the site ended; blamed: the site itself was the trouble. */
 void site_delivered(struct qmgr *q, struct site *s, bool blamed, const char *reason);
+/* It answers, or an admin says that it does: no time aside any more. */
+void site_revive(struct site *s);
+void site_revive_all(struct qmgr *q);
 /* Forgets sites that nothing happened to for an hour. */
 void site_expire(struct qmgr *q);
 void site_free_all(struct qmgr *q);
