@@ -1,5 +1,5 @@
 # posthouse_library(NAME SOURCES ... USES ...): one folder of lib/, one static library.  USES are the only other
-# folders and external libraries whose headers it may include; tests/unit/check-layers.py reads these lines.
+# folders and external libraries whose headers it may include; tests/unit/check_layers.py reads these lines.
 function(posthouse_library name)
   cmake_parse_arguments(L "" "" "SOURCES;USES" ${ARGN})
   add_library(${name} STATIC ${L_SOURCES})
