@@ -35,12 +35,23 @@ struct connect {
 static void try_next(struct connect *c);
 static void after_ehlo(struct connect *c);
 
-void failure_from_loss(struct failure *f, const struct session *s, enum stage stage, const char *why)
+static void failure_init(struct failure *f, const struct session *s, struct verdict verdict)
 {
-    *f = (struct failure){.verdict = verdict_decide(stage, 0, (struct mail_status){0})};
+    *f = (struct failure){.verdict = verdict};
     snprintf(f->relay, sizeof(f->relay), "%s", s != NULL ? s->relay : "none");
     snprintf(f->tls, sizeof(f->tls), "%s", s != NULL ? s->tls : "none");
+}
+
+void failure_from_loss(struct failure *f, const struct session *s, enum stage stage, const char *why)
+{
+    failure_init(f, s, verdict_decide(stage, 0, (struct mail_status){0}));
     snprintf(f->reason, sizeof(f->reason), "%.500s %s", why, stage_text(stage));
+}
+
+void failure_from_trouble(struct failure *f, const struct session *s, enum trouble trouble, const char *why)
+{
+    failure_init(f, s, verdict_of_trouble(trouble));
+    snprintf(f->reason, sizeof(f->reason), "%.900s", why);
 }
 
 void failure_from_reply(struct failure *f, const struct session *s, enum stage stage, const struct smtp_reply *reply)
@@ -48,8 +59,7 @@ void failure_from_reply(struct failure *f, const struct session *s, enum stage s
     struct buf text;
     buf_init(&text, SMTP_REPLY_TEXT_MAX + 1024);
     smtp_reply_flatten(reply, &text);
-    failure_from_loss(f, s, stage, "");
-    f->verdict = verdict_decide(stage, reply->code, reply->status);
+    failure_init(f, s, verdict_decide(stage, reply->code, reply->status));
     snprintf(f->reason, sizeof(f->reason), "%.*s", (int)sizeof(f->reason) - 1, buf_str(&text));
     buf_deinit(&text);
 }
@@ -81,47 +91,46 @@ static void drop_session(struct connect *c)
     c->auth = NULL;
 }
 
-static void address_failed_as(struct connect *c, const char *why, const struct mail_status *status)
+/* This address is of no use; the next. */
+static void address_failed(struct connect *c, const struct failure *f)
 {
-    struct failure f;
-    failure_from_loss(&f, c->session, c->stage, why);
-    if (status != NULL)
-        f.verdict.status = *status;
-    remember_failure(c, &f);
+    remember_failure(c, f);
     drop_session(c);
     try_next(c);
 }
 
-/* This address is of no use; the next. */
-static void address_failed(struct connect *c, const char *why)
+static void address_lost(struct connect *c, const char *why)
 {
-    address_failed_as(c, why, NULL);
+    struct failure f;
+    failure_from_loss(&f, c->session, c->stage, why);
+    address_failed(c, &f);
+}
+
+static void address_trouble(struct connect *c, enum trouble trouble, const char *why)
+{
+    struct failure f;
+    failure_from_trouble(&f, c->session, trouble, why);
+    address_failed(c, &f);
 }
 
 static void address_refused(struct connect *c, const struct smtp_reply *reply)
 {
     struct failure f;
     failure_from_reply(&f, c->session, c->stage, reply);
-    remember_failure(c, &f);
     log_debug("connection to %s refused %s: %s", c->session->relay, stage_text(c->stage), f.reason);
     session_quit(c->session);
     c->session = NULL;
-    drop_session(c);
-    try_next(c);
+    address_failed(c, &f);
 }
 
-/* A policy of ours ends it: code and status are ours too. */
-static void address_unfit(struct connect *c, struct mail_status status, const char *why)
+/* The server is all right, but not for us. */
+static void address_unfit(struct connect *c, enum trouble trouble, const char *why)
 {
     struct failure f;
-    failure_from_loss(&f, c->session, c->stage, "");
-    f.verdict.status = status;
-    snprintf(f.reason, sizeof(f.reason), "%.900s", why);
-    remember_failure(c, &f);
+    failure_from_trouble(&f, c->session, trouble, why);
     session_quit(c->session);
     c->session = NULL;
-    drop_session(c);
-    try_next(c);
+    address_failed(c, &f);
 }
 
 /* One line per server and kind of trouble, until another server takes its place. */
@@ -146,7 +155,7 @@ static void finish(struct connect *c)
     if (s->site == NULL) {
         session_free(s);
         s = NULL;
-        failure_from_loss(&c->failure, NULL, c->stage, "out of memory");
+        failure_from_trouble(&c->failure, NULL, TROUBLE_OURS, "out of memory");
     }
     c->fn(c->arg, s, s == NULL ? &c->failure : NULL);
 }
@@ -156,7 +165,7 @@ static void say(struct connect *c, enum stage stage, int64_t wait_ms, const char
     c->stage = stage;
     session_expect_ms(c->session, wait_ms);
     if (stream_write_str(c->session->stream, line) < 0)
-        address_failed(c, "out of memory");
+        address_trouble(c, TROUBLE_OURS, "out of memory");
 }
 
 static void say_hello(struct connect *c, const char *verb)
@@ -190,7 +199,7 @@ static void authenticate(struct connect *c)
     c->stage = STAGE_AUTH;
     int r = auth_begin(c->site->route, current_host(c)->name, &c->session->offers, tls_state(c), &c->auth, &line);
     if (r < 0)
-        address_unfit(c, (struct mail_status){4, 7, 0},
+        address_unfit(c, r == -ENOMEM ? TROUBLE_OURS : TROUBLE_NO_AUTHENTICATION,
                       r == -ENOMEM ? "out of memory" : "the relay offers no authentication mechanism that may be used");
     else
         say(c, STAGE_AUTH, settings_of(c)->auth_timeout_ms, buf_str(&line));
@@ -208,7 +217,7 @@ static void after_ehlo(struct connect *c)
     if (wants_starttls(c) && offered)
         say(c, STAGE_STARTTLS, settings_of(c)->starttls_timeout_ms, "STARTTLS\r\n");
     else if (wants_starttls(c) && c->site->route->tls >= TLS_POLICY_REQUIRED)
-        address_unfit(c, (struct mail_status){4, 7, 4}, "TLS is required, but the server does not offer STARTTLS");
+        address_unfit(c, TROUBLE_TLS_NOT_OFFERED, "TLS is required, but the server does not offer STARTTLS");
     else if (c->site->route->user != NULL)
         authenticate(c);
     else
@@ -250,7 +259,7 @@ static void begin_tls(struct connect *c)
     };
     session_expect_ms(c->session, settings_of(c)->starttls_timeout_ms);
     if (stream_start_tls_client(c->session->stream, c->site->route->client, &params) < 0)
-        address_failed(c, "TLS can not be started");
+        address_trouble(c, TROUBLE_OURS, "TLS can not be started");
 }
 
 static void starttls_reply(struct connect *c, const struct smtp_reply *reply)
@@ -285,7 +294,7 @@ static void auth_reply(struct connect *c, const struct smtp_reply *reply)
     } else if (reply->code == 235 && auth_is_complete(c->auth)) {
         finish(c);
     } else if (reply->code == 235) {
-        address_unfit(c, (struct mail_status){4, 7, 0}, "the relay did not prove that it knows the password");
+        address_unfit(c, TROUBLE_NO_AUTHENTICATION, "the relay did not prove that it knows the password");
     } else {
         log_warning("route \"%s\": %s does not accept the credentials: %u %s", c->site->route->name, c->session->relay,
                     reply->code, buf_str(&reply->text));
@@ -330,7 +339,7 @@ static void connect_ended(void *arg, const char *why, bool tls_failed)
     struct connect *c = arg;
     bool in_tls = tls_failed || c->stage == STAGE_STARTTLS;
     if (!in_tls || c->site->route->tls == TLS_POLICY_NONE) {
-        address_failed(c, why);
+        address_lost(c, why);
     } else if (c->site->route->tls == TLS_POLICY_OPPORTUNISTIC) {
         warn_once(c->session, "TLS failed", why, "trying again in plain text");
         drop_session(c);
@@ -339,7 +348,7 @@ static void connect_ended(void *arg, const char *why, bool tls_failed)
         open_address(c);
     } else {
         warn_once(c->session, "TLS failed", why, "and TLS is required: not used");
-        address_failed_as(c, why, &(struct mail_status){4, 7, 5});
+        address_trouble(c, TROUBLE_TLS_FAILED, why);
     }
 }
 
@@ -351,6 +360,23 @@ static const struct session_ops connect_ops = {
     .on_end = connect_ended,
 };
 
+/* Before anything was sent: no route to the address, or we are short of something.  Such an address does not count as
+ * tried, so that hosts with addresses of a family we do not have still get their turn. */
+static void open_failed(struct connect *c, const struct net_address *address, int error)
+{
+    struct failure f;
+    char text[NET_TEXT_MAX];
+    bool ours = error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOBUFS;
+    c->tried--;
+    if (ours)
+        failure_from_trouble(&f, NULL, TROUBLE_OURS, text_errno(error));
+    else
+        failure_from_loss(&f, NULL, STAGE_CONNECT, text_errno(error));
+    snprintf(f.relay, sizeof(f.relay), "%.255s[%s]:%u", current_host(c)->name, net_format_host(address, text),
+             net_port(address));
+    address_failed(c, &f);
+}
+
 static void open_address(struct connect *c)
 {
     struct net_address address = c->found.address[c->address++];
@@ -359,10 +385,23 @@ static void open_address(struct connect *c)
     int r = session_open(c->out, current_host(c)->name, &address, &connect_ops, c, &c->session);
     if (r < 0) {
         c->session = NULL;
-        address_failed(c, text_errno(r));
+        open_failed(c, &address, r);
         return;
     }
     session_expect_ms(c->session, settings_of(c)->connect_timeout_ms);
+}
+
+static void remember_unknown_host(struct connect *c, const struct dns_host *found)
+{
+    struct failure f;
+    char why[600];
+    bool unknown = found->outcome == DNS_TEMPFAIL;
+    enum trouble gone = c->site->route->hosts != NULL ? TROUBLE_RELAY_UNKNOWN : TROUBLE_SERVER_UNKNOWN;
+    snprintf(why, sizeof(why), "%s: %s", current_host(c)->name,
+             unknown ? found->reason : "the mail server has no address in DNS");
+    failure_from_trouble(&f, NULL, unknown ? TROUBLE_DNS : gone, why);
+    snprintf(f.relay, sizeof(f.relay), "%s", current_host(c)->name);
+    remember_failure(c, &f);
 }
 
 static void host_found(void *arg, const struct dns_host *found)
@@ -372,16 +411,7 @@ static void host_found(void *arg, const struct dns_host *found)
     c->found = *found;
     c->address = 0;
     if (found->outcome != DNS_FOUND) {
-        struct failure f;
-        /* The relay of a route is our own choice: its absence is a fault of ours, not of the message. */
-        bool forever = found->outcome != DNS_TEMPFAIL && c->site->route->hosts == NULL;
-        failure_from_loss(&f, NULL, STAGE_CONNECT, "");
-        f.verdict.outcome = forever ? OUTCOME_FAILED : OUTCOME_TRY_LATER;
-        f.verdict.status = forever ? (struct mail_status){5, 4, 4} : (struct mail_status){4, 4, 3};
-        snprintf(f.relay, sizeof(f.relay), "%s", current_host(c)->name);
-        snprintf(f.reason, sizeof(f.reason), "%s: %s", current_host(c)->name,
-                 found->outcome == DNS_TEMPFAIL ? found->reason : "the mail server has no address in DNS");
-        remember_failure(c, &f);
+        remember_unknown_host(c, found);
     }
     try_next(c);
 }
@@ -398,7 +428,7 @@ static void look_up_host(struct connect *c)
     c->lookup =
         dns_host_lookup(c->out->dns, host->name, (enum dns_family)settings_of(c)->address_preference, host_found, c);
     if (c->lookup == NULL)
-        address_failed(c, "out of memory");
+        address_trouble(c, TROUBLE_OURS, "out of memory");
 }
 
 static void report_failure(void *arg)

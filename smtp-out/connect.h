@@ -16,6 +16,7 @@ struct failure {
 
 /* s may be NULL: nobody was reached. */
 void failure_from_loss(struct failure *f, const struct session *s, enum stage stage, const char *why);
+void failure_from_trouble(struct failure *f, const struct session *s, enum trouble trouble, const char *why);
 void failure_from_reply(struct failure *f, const struct session *s, enum stage stage, const struct smtp_reply *reply);
 
 struct connect;

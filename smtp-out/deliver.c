@@ -59,12 +59,13 @@ static bool address_is_utf8(const char *address)
     return !text_is_ascii(address, strlen(address));
 }
 
-static void fail_for(struct job *j, struct job_recipient *r, unsigned code, struct mail_status status, const char *why)
+/* r NULL: all recipients. */
+static void fail_for(struct job *j, struct job_recipient *r, enum trouble trouble, const char *why)
 {
     struct failure f;
-    failure_from_loss(&f, j->session, STAGE_MAIL, "");
-    f.verdict = (struct verdict){OUTCOME_FAILED, BLAME_MESSAGE, code, status};
-    snprintf(f.reason, sizeof(f.reason), "%s %.400s", j->session->relay, why);
+    char text[SESSION_RELAY_MAX + 100];
+    snprintf(text, sizeof(text), "%s %.90s", j->session->relay, why);
+    failure_from_trouble(&f, j->session, trouble, text);
     if (r != NULL)
         job_decide(j, r, &f);
     else
@@ -77,17 +78,16 @@ static void decide_unfit(struct job *j)
     uint64_t limit = j->session->offers.size_bytes;
     bool header_may_be_utf8 = j->flags & ENVELOPE_SMTPUTF8 && j->flags & ENVELOPE_8BIT;
     if (limit > 0 && j->content_length + strlen(j->headers) > limit)
-        fail_for(j, NULL, 552, (struct mail_status){5, 3, 4}, "takes no message of this size");
+        fail_for(j, NULL, TROUBLE_TOO_LARGE, "takes no message of this size");
     if (j->flags & ENVELOPE_8BIT && !offers(j, SMTP_EXT_8BITMIME))
-        fail_for(j, NULL, 554, (struct mail_status){5, 6, 3}, "does not offer 8BITMIME, which this message needs");
+        fail_for(j, NULL, TROUBLE_NEEDS_8BITMIME, "does not offer 8BITMIME, which this message needs");
     if (offers(j, SMTP_EXT_SMTPUTF8))
         return;
     if (header_may_be_utf8 || address_is_utf8(j->sender))
-        fail_for(j, NULL, 550, (struct mail_status){5, 6, 7}, "does not offer SMTPUTF8, which this message needs");
+        fail_for(j, NULL, TROUBLE_NEEDS_SMTPUTF8, "does not offer SMTPUTF8, which this message needs");
     for (size_t i = 0; i < j->count; i++)
         if (address_is_utf8(j->recipients[i].address))
-            fail_for(j, &j->recipients[i], 550, (struct mail_status){5, 6, 7},
-                     "does not offer SMTPUTF8, which this address needs");
+            fail_for(j, &j->recipients[i], TROUBLE_NEEDS_SMTPUTF8, "does not offer SMTPUTF8, which this address needs");
 }
 
 /* -- commands
@@ -152,19 +152,32 @@ static void expect_next(struct job *j)
     session_expect_ms(j->session, wait_ms[current_stage(&j->deliver)]);
 }
 
-static void break_off(struct job *j, const char *why)
+/* The session is over before the transaction is. */
+static void give_up(struct job *j, const struct failure *f)
 {
-    struct failure f;
     enum stage stage = current_stage(&j->deliver);
-    failure_from_loss(&f, j->session, stage, why);
     session_free(j->session);
     j->session = NULL;
     if (stage < STAGE_CONTENT) {
-        job_session_lost(j, &f);
+        job_session_lost(j, f);
         return;
     }
-    decide_pending(j, &f);
+    decide_pending(j, f);
     job_transaction_over(j);
+}
+
+static void break_off(struct job *j, const char *why)
+{
+    struct failure f;
+    failure_from_loss(&f, j->session, current_stage(&j->deliver), why);
+    give_up(j, &f);
+}
+
+static void break_off_for(struct job *j, enum trouble trouble, const char *why)
+{
+    struct failure f;
+    failure_from_trouble(&f, j->session, trouble, why);
+    give_up(j, &f);
 }
 
 /* Nothing is under way on the session, but the server may still have an envelope of ours. */
@@ -184,7 +197,7 @@ static void send_commands(struct job *j)
             return;
         }
         if (send_step(j, d->sent) < 0) {
-            break_off(j, "a command does not fit into memory");
+            break_off_for(j, TROUBLE_OURS, "out of memory");
             return;
         }
         d->sent++;
@@ -201,7 +214,7 @@ static void end_content(struct job *j)
     bool line_is_open = d->content_sent > 0 && memcmp(d->tail, "\r\n", 2) != 0;
     int r = stream_write_str(j->session->stream, line_is_open ? "\r\n.\r\n" : ".\r\n");
     if (r < 0) {
-        break_off(j, text_errno(r));
+        break_off_for(j, TROUBLE_OURS, text_errno(r));
         return;
     }
     d->ended = true;
@@ -252,7 +265,7 @@ static void send_content(struct job *j)
     struct deliver *d = &j->deliver;
     int r = send_headers(j);
     if (r < 0) {
-        break_off(j, text_errno(r));
+        break_off_for(j, TROUBLE_OURS, text_errno(r));
         return;
     }
     while (d->content_sent < j->content_length) {
@@ -265,7 +278,7 @@ static void send_content(struct job *j)
         if (got <= 0) {
             log_message(LOG_LEVEL_ERROR, j->queue_id, "the queue file can not be read: %s, will retry",
                         got < 0 ? text_errno((int)got) : "it is shorter than its envelope says");
-            break_off(j, "the message can not be read");
+            break_off_for(j, TROUBLE_OURS, "the message can not be read");
             return;
         }
         d->content_sent += (uint64_t)got;
@@ -291,16 +304,8 @@ static void begin_content(struct job *j)
 static void server_closes(struct job *j, const struct smtp_reply *reply)
 {
     struct failure f;
-    enum stage stage = current_stage(&j->deliver);
-    failure_from_reply(&f, j->session, stage, reply);
-    session_free(j->session);
-    j->session = NULL;
-    if (stage < STAGE_CONTENT) {
-        job_session_lost(j, &f);
-        return;
-    }
-    decide_pending(j, &f);
-    job_transaction_over(j);
+    failure_from_reply(&f, j->session, current_stage(&j->deliver), reply);
+    give_up(j, &f);
 }
 
 static void mail_replied(struct job *j, const struct smtp_reply *reply)

@@ -208,7 +208,7 @@ void job_transaction_over(struct job *j)
     if (j->session != NULL)
         pool_put(j->session);
     j->session = NULL;
-    failure_from_loss(&f, NULL, STAGE_CONNECT, "the delivery ended without a result");
+    failure_from_trouble(&f, NULL, TROUBLE_OURS, "the delivery ended without a result");
     job_decide_rest(j, &f);
     job_finish(j);
 }
@@ -223,9 +223,7 @@ static void job_fail(struct job *j, const struct failure *f)
 static void job_fail_locally(struct job *j, const char *why)
 {
     struct failure f;
-    failure_from_loss(&f, NULL, STAGE_CONNECT, why);
-    f.verdict.blame = BLAME_NOBODY;
-    f.verdict.status = (struct mail_status){4, 3, 0};
+    failure_from_trouble(&f, NULL, TROUBLE_OURS, why);
     job_fail(j, &f);
 }
 
@@ -269,13 +267,9 @@ static void job_site_found(void *arg, struct site *site)
         job_fail_locally(j, "out of memory");
         return;
     }
-    if (site->status != ROUTE_FOUND) {
-        failure_from_loss(&f, NULL, STAGE_CONNECT, "");
-        mail_status_parse(site->enhanced, strlen(site->enhanced), &f.verdict.status);
-        f.verdict.code = site->code;
-        f.verdict.outcome = site->status == ROUTE_FAILED ? OUTCOME_FAILED : OUTCOME_TRY_LATER;
-        f.verdict.blame = site->status == ROUTE_FAILED ? BLAME_RECIPIENT : BLAME_SITE;
-        snprintf(f.reason, sizeof(f.reason), "%s", site->reply);
+    if (!site->found) {
+        failure_from_trouble(&f, NULL, TROUBLE_DNS, site->reply);
+        f.verdict = site->verdict;
         job_fail(j, &f);
         return;
     }

@@ -33,13 +33,17 @@ static void routing_free(struct routing *r)
 static void routing_answer(struct routing *r)
 {
     struct ipc_channel *c = ipc_client_channel(r->out->qmgr);
+    char enhanced[MAIL_STATUS_TEXT_MAX];
+    const struct verdict *v = &r->site->verdict;
     struct ipc_routed routed = {
         .job = r->number,
-        .status = r->site->status,
+        .status = r->site->found                 ? ROUTE_FOUND
+                  : v->outcome == OUTCOME_FAILED ? ROUTE_FAILED
+                                                 : ROUTE_TRY_LATER,
         .site = r->site->key,
         .ttl_s = r->site->ttl_s,
-        .code = r->site->code,
-        .enhanced = r->site->enhanced,
+        .code = v->code,
+        .enhanced = mail_status_format(&v->status, enhanced),
         .reply = r->site->reply,
     };
     if (c != NULL && ipc_send(c, IPC_ROUTED, &routed, -1) == -EAGAIN)

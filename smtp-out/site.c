@@ -48,24 +48,22 @@ static void answer_now(void *arg)
     lookup_finish(k, TAKE_PTR(k->site));
 }
 
-static struct site *site_new(enum ipc_route_status status, const struct route *route, size_t hosts)
+static struct site *site_new(const struct route *route, size_t hosts)
 {
     struct site *site = calloc(1, sizeof(*site) + hosts * sizeof(site->host[0]));
     if (site != NULL)
-        *site = (struct site){.status = status, .enhanced = "", .route = route, .ttl_s = CONFIGURED_TTL_S};
+        *site = (struct site){.found = true, .route = route, .ttl_s = CONFIGURED_TTL_S};
     return site;
 }
 
-static struct site *site_failed(enum ipc_route_status status, unsigned code, const char *enhanced, const char *fmt,
-                                const char *detail)
+static struct site *site_failed(enum trouble trouble, const char *why, const char *detail)
 {
-    struct site *site = site_new(status, NULL, 0);
+    struct site *site = site_new(NULL, 0);
     if (site == NULL)
         return NULL;
-    site->code = code;
-    site->enhanced = enhanced;
-    int len = snprintf(site->reply, sizeof(site->reply), "%s%.400s", fmt, detail);
-    (void)len;
+    site->found = false;
+    site->verdict = verdict_of_trouble(trouble);
+    snprintf(site->reply, sizeof(site->reply), "%.100s%.400s", why, detail);
     return site;
 }
 
@@ -123,9 +121,9 @@ static struct site *site_from_mx(const struct site_lookup *k, struct dns_mx *mx)
     char key[SITE_KEY_MAX];
     site_key_from_mx(mx, key);
     if (site_drop_ourselves(mx, our_names, ARRAY_LENGTH(our_names)))
-        return site_failed(ROUTE_FAILED, 554, "5.4.6",
-                           "mail loops back to this host: the best mail server of the domain is ", k->out->hostname);
-    struct site *site = site_new(ROUTE_FOUND, k->route, mx->count);
+        return site_failed(TROUBLE_LOOP, "mail loops back to this host: the best mail server of the domain is ",
+                           k->out->hostname);
+    struct site *site = site_new(k->route, mx->count);
     if (site == NULL)
         return NULL;
     for (size_t i = 0; i < mx->count; i++)
@@ -139,14 +137,13 @@ static struct site *site_without_hosts(const struct dns_mx *mx, const char *doma
 {
     switch (mx->outcome) {
     case DNS_MX_NULL: /* RFC 7505 section 4.1 */
-        return site_failed(ROUTE_FAILED, 556, "5.1.10", "the domain takes no mail (null MX): ", domain);
+        return site_failed(TROUBLE_NULL_MX, "the domain takes no mail (null MX): ", domain);
     case DNS_MX_NXDOMAIN:
-        return site_failed(ROUTE_FAILED, 550, "5.1.2", "no such domain in DNS: ", domain);
+        return site_failed(TROUBLE_NO_DOMAIN, "no such domain in DNS: ", domain);
     case DNS_MX_NO_HOST:
-        return site_failed(ROUTE_FAILED, 550, "5.4.4", "the domain has no mail server and no address in DNS: ", domain);
+        return site_failed(TROUBLE_NO_SERVER, "the domain has no mail server and no address in DNS: ", domain);
     default:
-        return site_failed(ROUTE_TRY_LATER, 451, "4.4.3",
-                           "DNS lookup failed: ", mx->reason != NULL ? mx->reason : domain);
+        return site_failed(TROUBLE_DNS, "DNS lookup failed: ", mx->reason != NULL ? mx->reason : domain);
     }
 }
 
@@ -173,7 +170,7 @@ static void set_host(struct site_host *host, const char *name)
 
 static struct site *site_from_route(const struct route *route)
 {
-    struct site *site = site_new(ROUTE_FOUND, route, route->hosts->count);
+    struct site *site = site_new(route, route->hosts->count);
     if (site == NULL)
         return NULL;
     for (size_t i = 0; i < route->hosts->count; i++)
@@ -184,7 +181,7 @@ static struct site *site_from_route(const struct route *route)
 
 static struct site *site_from_literal(const struct route *route, const char *literal)
 {
-    struct site *site = site_new(ROUTE_FOUND, route, 1);
+    struct site *site = site_new(route, 1);
     if (site == NULL)
         return NULL;
     set_host(&site->host[site->count++], literal);
@@ -201,7 +198,7 @@ static bool lookup_is_local(struct site_lookup *k, const char *domain)
     else if (mail_domain_is_literal(domain, len))
         k->site = site_from_literal(k->route, domain);
     else if (mail_domain_to_ascii(domain, k->domain) < 0)
-        k->site = site_failed(ROUTE_FAILED, 550, "5.1.2", "not a valid domain name: ", domain);
+        k->site = site_failed(TROUBLE_NO_DOMAIN, "not a valid domain name: ", domain);
     else
         return false;
     return true;

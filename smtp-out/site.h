@@ -6,6 +6,7 @@
 
 #include "dns/mx.h"
 #include "out.h"
+#include "verdict.h"
 
 enum { SITE_KEY_MAX = 640, SITE_REPLY_MAX = 512 };
 
@@ -15,10 +16,9 @@ struct site_host {
 };
 
 struct site {
-    enum ipc_route_status status;
-    unsigned code; /* when not found */
-    const char *enhanced;
-    char reply[SITE_REPLY_MAX];
+    bool found;
+    struct verdict verdict;     /* when not found */
+    char reply[SITE_REPLY_MAX]; /* when not found */
     uint32_t ttl_s;
     char key[SITE_KEY_MAX];
     const struct route *route;

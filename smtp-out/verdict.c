@@ -81,6 +81,27 @@ struct verdict verdict_decide(enum stage stage, unsigned code, struct mail_statu
     return (struct verdict){OUTCOME_TRY_LATER, BLAME_SITE, code, nonsense_status};
 }
 
+struct verdict verdict_of_trouble(enum trouble trouble)
+{
+    static const struct verdict verdicts[TROUBLE_COUNT] = {
+        [TROUBLE_OURS] = {OUTCOME_TRY_LATER, BLAME_NOBODY, 451, {4, 3, 0}},
+        [TROUBLE_NO_DOMAIN] = {OUTCOME_FAILED, BLAME_RECIPIENT, 550, {5, 1, 2}},
+        [TROUBLE_NULL_MX] = {OUTCOME_FAILED, BLAME_RECIPIENT, 556, {5, 1, 10}},
+        [TROUBLE_NO_SERVER] = {OUTCOME_FAILED, BLAME_RECIPIENT, 550, {5, 4, 4}},
+        [TROUBLE_LOOP] = {OUTCOME_FAILED, BLAME_RECIPIENT, 554, {5, 4, 6}},
+        [TROUBLE_DNS] = {OUTCOME_TRY_LATER, BLAME_SITE, 451, {4, 4, 3}},
+        [TROUBLE_SERVER_UNKNOWN] = {OUTCOME_FAILED, BLAME_RECIPIENT, 550, {5, 4, 4}},
+        [TROUBLE_RELAY_UNKNOWN] = {OUTCOME_TRY_LATER, BLAME_SITE, 451, {4, 4, 4}},
+        [TROUBLE_TLS_NOT_OFFERED] = {OUTCOME_TRY_LATER, BLAME_SITE, 454, {4, 7, 4}},
+        [TROUBLE_TLS_FAILED] = {OUTCOME_TRY_LATER, BLAME_SITE, 454, {4, 7, 5}},
+        [TROUBLE_NO_AUTHENTICATION] = {OUTCOME_TRY_LATER, BLAME_SITE, 454, {4, 7, 0}},
+        [TROUBLE_TOO_LARGE] = {OUTCOME_FAILED, BLAME_MESSAGE, 552, {5, 3, 4}},
+        [TROUBLE_NEEDS_8BITMIME] = {OUTCOME_FAILED, BLAME_MESSAGE, 554, {5, 6, 3}},
+        [TROUBLE_NEEDS_SMTPUTF8] = {OUTCOME_FAILED, BLAME_MESSAGE, 550, {5, 6, 7}},
+    };
+    return verdicts[trouble];
+}
+
 const char *stage_text(enum stage stage)
 {
     static const char *const texts[STAGE_COUNT] = {

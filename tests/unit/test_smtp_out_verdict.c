@@ -63,6 +63,17 @@ static void replies_are_judged(void **state)
     }
 }
 
+static void troubles_fit_together(void **state)
+{
+    for (int trouble = 0; trouble < TROUBLE_COUNT; trouble++) {
+        struct verdict v = verdict_of_trouble((enum trouble)trouble);
+        unsigned class = v.outcome == OUTCOME_FAILED ? 5 : 4;
+        assert_int_not_equal(v.outcome, OUTCOME_DELIVERED);
+        assert_int_equal(v.code / 100, class);
+        assert_int_equal(v.status.class, class);
+    }
+}
+
 static void blame_adds_up(void **state)
 {
     assert_int_equal(blame_worse(BLAME_NOBODY, BLAME_RECIPIENT), BLAME_RECIPIENT);
@@ -76,6 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replies_are_judged),
+        cmocka_unit_test(troubles_fit_together),
         cmocka_unit_test(blame_adds_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
