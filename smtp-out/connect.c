@@ -51,6 +51,7 @@ void failure_from_loss(struct failure *f, const struct session *s, enum stage st
 void failure_from_trouble(struct failure *f, const struct session *s, enum trouble trouble, const char *why)
 {
     failure_init(f, s, verdict_of_trouble(trouble));
+    f->verdict.code = 0; /* a result's code is what the server replied */
     snprintf(f->reason, sizeof(f->reason), "%.900s", why);
 }
 

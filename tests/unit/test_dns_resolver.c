@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "dns/fake.h"
 #include "dns/mx.h"
@@ -345,6 +346,58 @@ static void host_addresses_are_ordered(void **state)
     loop_free(loop);
 }
 
+struct counted {
+    unsigned asked;
+};
+
+static void counting_fake(void *arg, const void *query, size_t query_len, struct buf *reply)
+{
+    ((struct counted *)arg)->asked++;
+    dns_fake_answer((void *)mail_zone, query, query_len, reply);
+}
+
+static void count_answer(void *arg, struct dns_answer *answer)
+{
+    (*(unsigned *)arg)++;
+    dns_answer_unref(answer);
+}
+
+static void answers_are_kept_for_their_ttl(void **state)
+{
+    struct loop *loop = loop_new();
+    struct dns_config config = {
+        .server_count = 1, .attempts = 1, .timeout_ms = 100, .in_flight_max = 8, .waiting_max = 8};
+    struct dns_resolver *resolver = dns_resolver_new(loop, &config);
+    struct dns_cache *cache = dns_cache_new(loop, resolver, 100, 3600);
+    struct counted counted = {0};
+    dns_resolver_set_fake(resolver, counting_fake, &counted);
+    static const struct {
+        const char *name;
+        uint64_t later_ms;
+        unsigned lookups, asked; /* asked: in all */
+    } steps[] = {
+        {"two.test", 0, 3, 1},                                /* at the same time: one question */
+        {"TWO.test", 59000, 1, 1},                            /* whatever the case */
+        {"two.test", 2000, 1, 2},                             /* the TTL is over */
+        {"failing.test", 0, 1, 3}, {"failing.test", 0, 1, 4}, /* a failure is not kept */
+    };
+    clock_fake_set(1000000, 1000000);
+    for (size_t i = 0; i < ARRAY_LENGTH(steps); i++) {
+        unsigned answered_count = 0;
+        clock_fake_advance_ms(steps[i].later_ms);
+        for (unsigned k = 0; k < steps[i].lookups; k++)
+            assert_non_null(dns_lookup(cache, steps[i].name, DNS_TYPE_MX, count_answer, &answered_count));
+        assert_int_equal(answered_count, 0);
+        for (int turn = 0; turn < 50 && answered_count < steps[i].lookups; turn++)
+            loop_turn(loop, 20);
+        assert_int_equal(answered_count, steps[i].lookups);
+        assert_int_equal(counted.asked, steps[i].asked);
+    }
+    dns_cache_free(cache);
+    dns_resolver_free(resolver);
+    loop_free(loop);
+}
+
 static void nameserver_lines_are_read(void **state)
 {
     char path[] = "/tmp/posthouse-resolv-XXXXXX";
@@ -367,7 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(servers_are_asked),         cmocka_unit_test(lookups_in_flight_are_bounded),
         cmocka_unit_test(mail_hosts_are_found),      cmocka_unit_test(host_addresses_are_ordered),
-        cmocka_unit_test(nameserver_lines_are_read),
+        cmocka_unit_test(nameserver_lines_are_read), cmocka_unit_test(answers_are_kept_for_their_ttl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
