@@ -140,7 +140,8 @@ int queue_make_folders(const char *queue_directory, unsigned smtpd_slots, const 
     if (mkdir(queue_directory, 0755) < 0 && errno != EEXIST)
         return -errno;
     _cleanup_(fd_closep) int root = open(queue_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
+    /* Whatever the umask was: every user of the suite passes through here to the folder that is its own. */
+    if (root < 0 || (owners != NULL && fchmod(root, 0755) < 0))
         return -errno;
     *where = name;
     int r = 0;
