@@ -223,8 +223,8 @@ static int region_claim(struct limits *limits)
 
 int limits_new(struct loop *l, const char *path, const struct limits_maxima *maxima, struct limits **out)
 {
-    /* The lock is for those who start at the same time.  The mapping keeps the open file alive, and with it the lock, so it
-     * has to be given back by name. */
+    /* The lock is for those who start at the same time.  The mapping keeps the open file alive, and with it the lock,
+     * so it has to be given back by name. */
     _cleanup_(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0 || flock(fd, LOCK_EX) < 0)
         return -errno;
@@ -245,6 +245,9 @@ int limits_new(struct loop *l, const char *path, const struct limits_maxima *max
     r = timer_init(&limits->heartbeat, l, on_heartbeat, limits);
     if (r == 0)
         r = region_claim(limits);
+    /* Closing the descriptor would not give it back: the mapping keeps the file open. */
+    if (flock(fd, LOCK_UN) < 0 && r == 0)
+        r = -errno;
     if (r < 0) {
         timer_deinit(&limits->heartbeat);
         munmap(mapped, sizeof(*limits->table));

@@ -41,7 +41,7 @@ class Server:
         self._write_config(config)
         self.build = build
         self.auth_socket = self._listen_auth()
-        self._add_credential()
+        self._add_data()
         self.auth = self._start("posthouse-auth", {"serve": self.auth_socket})
         self.smtpd = self._start("posthouse-smtpd", {f"listen:{name}:0": s for name, s in self.sockets.items()})
 
@@ -84,8 +84,9 @@ class Server:
         s.setblocking(False)
         return s
 
-    def _add_credential(self):
+    def _add_data(self):
         self.ctl("user", "add", CREDENTIAL, "--tenant", "acme", stdin=PASSWORD + "\n")
+        self.ctl("suppress", "add", "old@gone.test")
 
     def ctl(self, *args, stdin=""):
         done = subprocess.run([self.build / "bin/posthouse", "-c", self.folder, *args], input=stdin, capture_output=True,

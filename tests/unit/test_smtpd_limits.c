@@ -1,0 +1,122 @@
+/* The shared counters of client addresses: several processes, minutes that pass, processes that die. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "limits.h"
+
+static char path[64];
+
+static struct net_address client(const char *text)
+{
+    struct net_address a;
+    assert_int_equal(net_parse(text, 25, &a), 0);
+    return a;
+}
+
+static struct limits *open_limits(struct loop *l, const struct limits_maxima *maxima)
+{
+    struct limits *limits = NULL;
+    assert_int_equal(limits_new(l, path, maxima, &limits), 0);
+    return limits;
+}
+
+static int setup(void **state)
+{
+    snprintf(path, sizeof(path), "/tmp/posthouse-limits-%d", (int)getpid());
+    unlink(path);
+    clock_fake_set(1000000, 1);
+    *state = loop_new();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    loop_free(*state);
+    return unlink(path);
+}
+
+static void counts_over_processes(void **state)
+{
+    const struct limits_maxima maxima = {.sessions = 3, .sessions_per_address = 2};
+    struct limits *a = open_limits(*state, &maxima), *b = open_limits(*state, &maxima);
+    struct net_address one = client("192.0.2.1"), two = client("192.0.2.2"), three = client("192.0.2.3");
+    assert_int_equal(limits_connect(a, &one), 0);
+    assert_int_equal(limits_connect(b, &one), 0);
+    assert_int_equal(limits_connect(b, &one), LIMITS_TOO_MANY_FROM_ADDRESS);
+    assert_int_equal(limits_connect(a, &two), 0);
+    assert_int_equal(limits_connect(a, &three), LIMITS_TOO_MANY);
+    limits_disconnect(b, &one);
+    assert_int_equal(limits_connect(a, &one), 0);
+    limits_free(a);
+    assert_int_equal(limits_connect(b, &two), 0);
+    limits_free(b);
+}
+
+static void takes_ipv6_by_network_and_mapped_as_ipv4(void **state)
+{
+    const struct limits_maxima maxima = {.sessions_per_address = 1};
+    struct limits *a = open_limits(*state, &maxima);
+    struct net_address six = client("[2001:db8:1:2::1]:25"), neighbour = client("[2001:db8:1:2:ffff::9]:25");
+    struct net_address elsewhere = client("[2001:db8:1:3::1]:25"), four = client("192.0.2.1");
+    struct net_address mapped = client("[::ffff:192.0.2.1]:25");
+    assert_int_equal(limits_connect(a, &six), 0);
+    assert_int_equal(limits_connect(a, &neighbour), LIMITS_TOO_MANY_FROM_ADDRESS);
+    assert_int_equal(limits_connect(a, &elsewhere), 0);
+    assert_int_equal(limits_connect(a, &four), 0);
+    assert_int_equal(limits_connect(a, &mapped), LIMITS_TOO_MANY_FROM_ADDRESS);
+    limits_free(a);
+}
+
+static void counts_a_minute(void **state)
+{
+    const struct limits_maxima maxima = {.connections_per_minute = 2, .failed_logins_per_minute = 2};
+    struct limits *a = open_limits(*state, &maxima), *b = open_limits(*state, &maxima);
+    struct net_address one = client("192.0.2.1"), two = client("192.0.2.2");
+    assert_int_equal(limits_connect(a, &one), 0);
+    assert_int_equal(limits_connect(b, &one), 0);
+    limits_disconnect(b, &one);
+    assert_int_equal(limits_connect(b, &one), LIMITS_TOO_FAST);
+    assert_int_equal(limits_connect(b, &two), 0);
+    limits_login_failed(a, &one);
+    assert_false(limits_login_blocked(b, &one));
+    limits_login_failed(b, &one);
+    assert_true(limits_login_blocked(a, &one));
+    assert_false(limits_login_blocked(a, &two));
+    clock_fake_advance_ms(60000);
+    assert_int_equal(limits_connect(b, &one), 0);
+    assert_false(limits_login_blocked(a, &one));
+    limits_free(a);
+    limits_free(b);
+}
+
+/* A process that is killed says nothing; its heartbeat ends. */
+static void forgets_the_dead(void **state)
+{
+    const struct limits_maxima maxima = {.sessions_per_address = 1};
+    struct limits *dead = open_limits(*state, &maxima), *b = open_limits(*state, &maxima);
+    struct net_address one = client("192.0.2.1");
+    assert_int_equal(limits_connect(dead, &one), 0);
+    assert_int_equal(limits_connect(b, &one), LIMITS_TOO_MANY_FROM_ADDRESS);
+    clock_fake_advance_ms(20000);
+    assert_int_equal(limits_connect(b, &one), 0);
+    limits_free(b);
+    limits_free(dead);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(counts_over_processes, setup, teardown),
+        cmocka_unit_test_setup_teardown(takes_ipv6_by_network_and_mapped_as_ipv4, setup, teardown),
+        cmocka_unit_test_setup_teardown(counts_a_minute, setup, teardown),
+        cmocka_unit_test_setup_teardown(forgets_the_dead, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
