@@ -13,6 +13,7 @@
 #include "listen.h"
 #include "log/log.h"
 #include "server.h"
+#include "service/privileges.h"
 #include "service/service.h"
 #include "session.h"
 
@@ -100,6 +101,18 @@ static int open_limits(struct service *s)
     return r;
 }
 
+/* On the first start bounce may not have made the list yet, and behind the chroot it can not be looked for again. */
+static int make_suppression_list(struct service *s)
+{
+    struct suppression *list = NULL;
+    if (!privileges_separated(&s->shared))
+        return 0;
+    int r = suppression_open_writer(s->shared.suppression_database, &list);
+    if (r == 0)
+        suppression_free(list);
+    return r;
+}
+
 static int prepare(struct service *s)
 {
     server.loop = s->loop;
@@ -118,7 +131,9 @@ static int prepare(struct service *s)
         log_error("queue %s: %s; is master running?", s->shared.queue_directory, text_errno(r));
         return r;
     }
-    r = suppression_open_reader(s->shared.suppression_database, &server.suppression);
+    r = make_suppression_list(s);
+    if (r == 0)
+        r = suppression_open_reader(s->shared.suppression_database, &server.suppression);
     if (r < 0)
         log_error("suppression list %s: %s", s->shared.suppression_database, text_errno(r));
     return r;
