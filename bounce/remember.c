@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
 int64_t remember_for_ms(const struct settings_bounce *settings, enum failure_class class)
 {
@@ -21,6 +23,18 @@ int64_t remember_for_ms(const struct settings_bounce *settings, enum failure_cla
     }
 }
 
+/* The words of the reply behind its codes, which have columns of their own. */
+static const char *reply_words(const struct ipc_bounce_recipient *r)
+{
+    char code[16];
+    const char *words = r->reply;
+    snprintf(code, sizeof(code), "%u ", (unsigned)r->code);
+    if (r->code > 0 && text_has_prefix(words, code))
+        words += strlen(code);
+    size_t len = strlen(r->enhanced);
+    return len > 0 && text_has_prefix(words, r->enhanced) && words[len] == ' ' ? words + len + 1 : words;
+}
+
 static int remember_one(struct suppression *list, const struct settings_bounce *settings, const struct ipc_bounce *b,
                         const struct ipc_bounce_recipient *r, enum failure_class class, int64_t keep_ms)
 {
@@ -31,7 +45,7 @@ static int remember_one(struct suppression *list, const struct settings_bounce *
     snprintf(row.scope, sizeof(row.scope), "%s", scope);
     snprintf(row.reason, sizeof(row.reason), "%s", failure_name(class));
     snprintf(row.enhanced, sizeof(row.enhanced), "%s", r->enhanced);
-    snprintf(row.reply, sizeof(row.reply), "%s", r->reply);
+    snprintf(row.reply, sizeof(row.reply), "%s", reply_words(r));
     snprintf(row.queue_id, sizeof(row.queue_id), "%s", b->queue_id);
     return suppression_add(list, &row);
 }

@@ -122,7 +122,15 @@ static void take(const struct ipc_bounce *b)
 static bool is_suppressed(const char *address)
 {
     struct suppression_row row;
-    return suppression_lookup(t.suppression, address, "", &row) == 1;
+    if (suppression_lookup(t.suppression, address, "", &row) != 1)
+        return false;
+    assert_string_equal(row.reason, "bad-mailbox");
+    assert_int_equal(row.code, 550);
+    assert_string_equal(row.enhanced, "5.1.1");
+    assert_string_equal(row.reply, "no such user");
+    assert_string_equal(row.queue_id, "1P8X2K7Q3M40A");
+    assert_true(row.expires_s > row.since_s + 300 * 86400);
+    return true;
 }
 
 static const struct ipc_bounce_recipient gone = {.address = "gone@example.net",
