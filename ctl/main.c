@@ -1,13 +1,17 @@
 /* posthouse: the admin command.  Works on the databases and key files directly, and on the running suite over its
  * control sockets.  table.c has the phrases. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "commands.h"
 #include "service/service.h"
+
+#define DEFAULT_CONFIG_DIR "/etc/posthouse" /* may be missing: defaults throughout */
 
 /* The phrases that begin with this word, or all of them. */
 static void usage(FILE *to, const char *first_word)
@@ -111,7 +115,7 @@ static bool is_any(const char *word, const char *a, const char *b, const char *c
 
 int main(int argc, char **argv)
 {
-    struct ctl c = {.config_dir = "/etc/posthouse"};
+    struct ctl c = {.config_dir = DEFAULT_CONFIG_DIR};
     int left = take_globals(&c, argc - 1, argv + 1);
     if (left <= 0) {
         usage(stderr, NULL);
@@ -129,6 +133,8 @@ int main(int argc, char **argv)
     umask(0027);
     /* The working directory changes on the way to a socket. */
     char *absolute = realpath(c.config_dir, NULL);
+    if (absolute == NULL && strcmp(c.config_dir, DEFAULT_CONFIG_DIR) != 0)
+        return ctl_say(CTL_USAGE, "-c %s: %s", c.config_dir, text_errno(errno));
     if (absolute != NULL)
         c.config_dir = absolute;
     int status = run_phrase(&c, left, words);

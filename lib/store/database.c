@@ -140,6 +140,8 @@ int database_open_writer(struct database *db, const char *path, const struct dat
     int r = create_file(path, schema->mode);
     if (r == 0)
         r = open_handle(db, path, SQLITE_OPEN_READWRITE, WRITER_BUSY_MS);
+    if (r == 0 && sqlite3_db_readonly(db->handle, "main") == 1) /* what SQLite makes of a file it may only read */
+        r = -EACCES;
     if (r == 0)
         r = result_of(sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_PERSIST_WAL, &keep));
     if (r == 0)
