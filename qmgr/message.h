@@ -77,7 +77,8 @@ enum round_wish { WISH_NONE, WISH_HOLD, WISH_DELETE };
 struct round {
     struct qmgr *qmgr;
     struct message *message;
-    int fd;
+    int fd;      /* to write outcomes */
+    int read_fd; /* the same file, read-only: what the other programs are handed */
     struct envelope envelope;
     struct recipient_round *recipients; /* parallel to envelope.recipients */
     TAILQ_HEAD(, part) parts;

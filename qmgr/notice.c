@@ -63,7 +63,7 @@ int notice_send(struct round *r, enum ipc_bounce_kind kind, const size_t *number
                                       .content_length = e->content_length,
                                       .recipients = recipients,
                                       .recipients_count = (uint32_t)count};
-    int err = ipc_send(q->bouncer, IPC_BOUNCE, &bounce, r->fd);
+    int err = ipc_send(q->bouncer, IPC_BOUNCE, &bounce, r->read_fd);
     if (err < 0) {
         free(n);
         return err;

@@ -110,15 +110,16 @@ static int load_settings(struct service *s)
     return r;
 }
 
-/* Every message that is worked on keeps its file open. */
+/* Every message that is worked on keeps its file open, twice: to write, and to hand out. */
 static void set_active_limit(struct qmgr *q)
 {
     struct rlimit limit = {0};
     getrlimit(RLIMIT_NOFILE, &limit);
     q->active_max = (size_t)q->settings.active_messages_max;
-    if (limit.rlim_cur != RLIM_INFINITY && q->active_max + FDS_NOT_FOR_MESSAGES > limit.rlim_cur) {
+    if (limit.rlim_cur != RLIM_INFINITY && 2 * q->active_max + FDS_NOT_FOR_MESSAGES > limit.rlim_cur) {
         q->active_max =
-            limit.rlim_cur > 2 * FDS_NOT_FOR_MESSAGES ? limit.rlim_cur - FDS_NOT_FOR_MESSAGES : limit.rlim_cur / 2;
+            (limit.rlim_cur > 2 * FDS_NOT_FOR_MESSAGES ? limit.rlim_cur - FDS_NOT_FOR_MESSAGES : limit.rlim_cur / 2) /
+            2;
         log_warning("qmgr.conf: active_messages_max: only %zu, as this process may have %llu files open", q->active_max,
                     (unsigned long long)limit.rlim_cur);
     }

@@ -42,6 +42,8 @@ static void round_free(struct round *r)
     envelope_free(&r->envelope);
     if (r->fd >= 0)
         close(r->fd);
+    if (r->read_fd >= 0)
+        close(r->read_fd);
     free(r);
 }
 
@@ -77,12 +79,16 @@ static struct round *round_open(struct qmgr *q, struct message *m, int *err)
     *err = -ENOMEM;
     if (r == NULL)
         return NULL;
-    *r = (struct round){.qmgr = q, .message = m};
+    *r = (struct round){.qmgr = q, .message = m, .read_fd = -1};
     TAILQ_INIT(&r->parts);
     buf_init(&r->history, HISTORY_BUFFER);
     message_file(m, path);
     r->fd = openat(q->queue_fd, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     *err = r->fd < 0 ? -errno : queue_file_read(r->fd, &r->envelope);
+    if (*err == 0) {
+        r->read_fd = openat(q->queue_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        *err = r->read_fd < 0 ? -errno : 0;
+    }
     if (*err == 0 && strcmp(r->envelope.id, m->id) != 0)
         *err = -EPROTO;
     if (*err == 0) {

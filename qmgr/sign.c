@@ -40,7 +40,7 @@ static int ask(struct signer *s, struct round *r)
                                   .sender = r->envelope.sender,
                                   .recipients = recipients,
                                   .recipients_count = count};
-    int err = ipc_send(s->channel, IPC_SIGN, &sign, r->fd);
+    int err = ipc_send(s->channel, IPC_SIGN, &sign, r->read_fd);
     if (err < 0)
         return err;
     s->asked++;
