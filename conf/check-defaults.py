@@ -1,5 +1,5 @@
-"""The shipped configuration says what is true: every file is read without an error, as it is and with all its comment
-signs taken off, and names every parameter with the default of the tables in lib/settings.
+"""The shipped configuration says what is true: every file is read without an error, as it is and with the comment signs
+of its parameters taken off, and names every parameter with the default of the tables in lib/settings.
 
 usage: check-defaults.py POSTHOUSE-PARAMETERS FOLDER-OF-FILES"""
 import pathlib
@@ -31,7 +31,8 @@ def settings(text):
 
 
 def uncommented(text):
-    return "".join(re.sub(r"^#", "", line) if SETTING.match(line) else line for line in text.splitlines(True))
+    """The parameters outside of blocks; what stands in a block is an example that somebody has to fill in."""
+    return "".join(f"{name} = {value}\n" for block, name, value in settings(text) if not block)
 
 
 def compare(tables, path):
