@@ -38,7 +38,7 @@ static void login_succeeded(struct session *s, const char *credential, const cha
         free(s->credential);
         free(s->tenant);
         s->credential = s->tenant = NULL;
-        session_refuse(s, 454, "4.7.0", "no memory, try again later");
+        session_decline(s, 454, "4.7.0", "no memory, try again later");
         return;
     }
     log_login(s, "ok", credential);
@@ -58,7 +58,7 @@ static void login_failed(struct session *s, const char *credential, const char *
 static void login_unavailable(struct session *s, const char *credential, const char *tenant)
 {
     log_login(s, "unavailable", "");
-    session_refuse(s, 454, "4.7.0", "logins can not be checked now, try again later");
+    session_decline(s, 454, "4.7.0", "logins can not be checked now, try again later");
 }
 
 static void login_malformed(struct session *s, const char *credential, const char *tenant)

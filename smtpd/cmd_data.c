@@ -23,7 +23,7 @@ void cmd_data(struct session *s, char *argument)
     if (r < 0)
         log_error("client=%s: no queue file could be made: %s; the client keeps the message", s->client, text_errno(r));
     if (t->content == NULL) {
-        session_refuse(s, 452, "4.3.1", "not enough space for the message, try again later");
+        session_decline(s, 452, "4.3.1", "not enough space for the message, try again later");
         return;
     }
     session_reply(s, 354, "", "send the message, end it with <CRLF>.<CRLF>");
@@ -37,7 +37,10 @@ static void content_refused(struct session *s, const struct content_fault *fault
         log_error("client=%s: queue file could not be written: %s; the client keeps the message", s->client,
                   text_errno(content_error(t->content)));
     s->phase = SESSION_COMMAND;
-    session_refuse(s, fault->code, fault->enhanced, "%s", fault->text);
+    if (fault->code < 500)
+        session_decline(s, fault->code, fault->enhanced, "%s", fault->text);
+    else
+        session_refuse(s, fault->code, fault->enhanced, "%s", fault->text);
     /* session_refuse may have closed the session, and its transaction with it. */
     transaction_free(s->transaction);
     s->transaction = NULL;

@@ -47,7 +47,7 @@ static bool check_size(struct session *s, const struct smtp_mail *mail)
         return false;
     }
     if (!server_has_space(s->server, mail->size_bytes)) {
-        session_refuse(s, 452, "4.3.1", "not enough space for the message, try again later");
+        session_decline(s, 452, "4.3.1", "not enough space for the message, try again later");
         return false;
     }
     return true;
@@ -77,7 +77,7 @@ void cmd_mail(struct session *s, char *argument)
         return;
     s->transaction = transaction_new(s, &mail);
     if (s->transaction == NULL)
-        session_refuse(s, 451, "4.3.0", "no memory, try again later");
+        session_decline(s, 451, "4.3.0", "no memory, try again later");
     else
         session_reply(s, 250, "2.1.0", "sender ok");
 }

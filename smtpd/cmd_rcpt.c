@@ -39,8 +39,8 @@ static void refuse_suppressed(struct session *s, const struct suppression_row *r
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
     if (row->code > 0)
         snprintf(cause, sizeof(cause), ": %u %s", row->code % 1000, row->enhanced);
-    session_refuse(s, 550, "5.7.1", "<%.256s> is on the suppression list since %s (%s%s%s%.160s)", row->address, when,
-                   row->reason, cause, row->reply[0] != '\0' ? " " : "", row->reply);
+    session_decline(s, 550, "5.7.1", "<%.256s> is on the suppression list since %s (%s%s%s%.160s)", row->address, when,
+                    row->reason, cause, row->reply[0] != '\0' ? " " : "", row->reply);
 }
 
 /* When the list can not be read mail goes on: a bounce too many is better than mail that stops. */
@@ -91,13 +91,13 @@ void cmd_rcpt(struct session *s, char *argument)
     }
     /* RFC 5321 section 4.5.3.1.10 */
     if (t->recipient_count >= (size_t)s->server->settings.max_recipients) {
-        session_refuse(s, 452, "4.5.3", "too many recipients, send the message to the others separately");
+        session_decline(s, 452, "4.5.3", "too many recipients, send the message to the others separately");
         return;
     }
     if (!check_suppression(s, rcpt.to.text))
         return;
     if (transaction_add_recipient(t, &rcpt) < 0)
-        session_refuse(s, 451, "4.3.0", "no memory, try again later");
+        session_decline(s, 451, "4.3.0", "no memory, try again later");
     else
         session_reply(s, 250, "2.1.5", "recipient ok");
 }

@@ -131,8 +131,10 @@ static const struct {
     const char *name;
     bool (*fn)(struct content *c, const struct mail_field *f); /* false = leave the field out */
 } fields[] = {
-    {"From", count_from},       {"Received", count_received}, {"Date", note_date}, {"Message-ID", note_message_id},
-    {"Bcc", drop_if_submitted}, {"Return-Path", drop},        {NULL, keep},
+    {"From", count_from},       {"Received", count_received},
+    {"Date", note_date},        {"Message-ID", note_message_id},
+    {"Bcc", drop_if_submitted}, {"Resent-Bcc", drop_if_submitted},
+    {"Return-Path", drop},      {NULL, keep},
 };
 
 static int on_field(void *arg, const struct mail_field *f)

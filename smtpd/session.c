@@ -110,6 +110,25 @@ void session_close(struct session *s, unsigned code, const char *enhanced, const
     close_with(s, code, enhanced, text);
 }
 
+static void decline_with(struct session *s, unsigned code, const char *enhanced, const char *text)
+{
+    const struct transaction *t = s->transaction;
+    log_info("refused: client=%s, listener=%s, credential=%s, command=%s, from=<%s>, nrcpt=%zu, reply=%u %s %s",
+             s->client, s->listener->name, s->credential != NULL ? s->credential : "", smtp_verb_name(s->verb),
+             t != NULL ? t->mail.from.text : "", t != NULL ? t->recipient_count : 0, code, enhanced, text);
+    reply_text(s, code, enhanced, text);
+}
+
+void session_decline(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+    char text[REPLY_TEXT_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    decline_with(s, code, enhanced, text);
+}
+
 void session_refuse(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
 {
     char text[REPLY_TEXT_MAX];
@@ -117,16 +136,12 @@ void session_refuse(struct session *s, unsigned code, const char *enhanced, cons
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    const struct transaction *t = s->transaction;
-    log_info("refused: client=%s, listener=%s, credential=%s, command=%s, from=<%s>, nrcpt=%zu, reply=%u %s %s",
-             s->client, s->listener->name, s->credential != NULL ? s->credential : "", smtp_verb_name(s->verb),
-             t != NULL ? t->mail.from.text : "", t != NULL ? t->recipient_count : 0, code, enhanced, text);
-    reply_text(s, code, enhanced, text);
-    if (++s->errors >= (unsigned)s->server->settings.max_errors) {
-        log_info("ended: client=%s, listener=%s, errors=%u, reason=too many errors", s->client, s->listener->name,
-                 s->errors);
-        session_close(s, 421, "4.7.0", "%s too many errors", s->server->hostname);
-    }
+    decline_with(s, code, enhanced, text);
+    if (++s->errors < (unsigned)s->server->settings.max_errors)
+        return;
+    log_info("ended: client=%s, listener=%s, errors=%u, reason=too many errors", s->client, s->listener->name,
+             s->errors);
+    session_close(s, 421, "4.7.0", "%s too many errors", s->server->hostname);
 }
 
 static void greet(struct session *s)

@@ -53,7 +53,10 @@ void session_free(struct session *s);
 /* One reply.  text may have several lines. */
 void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* A reply that turns the client down: logged with its reason, counted as an error; too many of them end the session. */
+/* A reply that turns the client down through no fault of its own: logged with its reason. */
+void session_decline(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same for what the client did wrong: too many such errors end the session. */
 void session_refuse(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* The last reply; the connection is closed behind it. */

@@ -46,6 +46,7 @@ void transaction_free(struct transaction *t)
         recipient_free(r);
     }
     content_free(t->content);
+    free(t->accepted);
     free(t);
 }
 
@@ -137,16 +138,16 @@ int transaction_begin_content(struct transaction *t)
     return r;
 }
 
-static void log_accepted(const struct transaction *t, const char *id)
+static char *accepted_line(const struct transaction *t)
 {
     const struct session *s = t->session;
-    log_message(LOG_LEVEL_INFO, id,
-                "accepted: from=<%s>, size=%llu, nrcpt=%zu, client=%s[%s], listener=%s, credential=%s, tenant=%s, "
-                "proto=%s, tls=%s, message-id=%s",
-                t->mail.from.text, (unsigned long long)content_bytes(t->content), t->recipient_count, s->helo,
-                s->client, s->listener->name, s->credential != NULL ? s->credential : "",
-                s->credential != NULL ? s->tenant : s->listener->tenant, t->protocol, t->tls[0] ? t->tls : "none",
-                content_message_id(t->content));
+    bool login = s->credential != NULL;
+    return text_format(
+        "accepted: from=<%s>, size=%llu, nrcpt=%zu, client=%s[%s], listener=%s, credential=%s, tenant=%s, "
+        "proto=%s, tls=%s, message-id=%s",
+        t->mail.from.text, (unsigned long long)content_bytes(t->content), t->recipient_count, s->helo, s->client,
+        s->listener->name, login ? s->credential : "", login ? s->tenant : s->listener->tenant, t->protocol,
+        t->tls[0] != '\0' ? t->tls : "none", content_message_id(t->content));
 }
 
 /* The client may be gone: then it never got the 250 and will send the message again. */
@@ -159,14 +160,16 @@ static void tell_client(struct transaction *t, const char *id, int result)
         s->accepted++;
         session_reply(s, 250, "2.0.0", "queued as %s", id);
     } else if (s != NULL) {
-        session_refuse(s, 452, "4.3.1", "the message could not be stored, try again later");
+        session_decline(s, 452, "4.3.1", "the message could not be stored, try again later");
     }
 }
 
 static void on_committed(struct transaction *t, const char *id, int result)
 {
     struct session *s = t->session;
-    if (result < 0)
+    if (result == 0)
+        log_message(LOG_LEVEL_INFO, id, "%s", t->accepted);
+    else
         log_message(LOG_LEVEL_ERROR, id, "not committed: %s; the client keeps the message", text_errno(result));
     tell_client(t, id, result);
     t->committing = false;
@@ -188,9 +191,9 @@ static void commit_done(void *arg, const char *id, int result)
 {
     struct commit *commit = arg;
     struct server *server = commit->server;
+    on_committed(commit->transaction, id, result);
     if (result == 0)
         server_announce(server, id);
-    on_committed(commit->transaction, id, result);
     free(commit);
     server_check_idle(server);
 }
@@ -200,18 +203,18 @@ void transaction_commit(struct transaction *t)
     struct session *s = t->session;
     struct commit *commit = calloc(1, sizeof(*commit));
     struct injection *injection = content_take_injection(t->content);
-    if (commit == NULL) {
+    t->accepted = accepted_line(t);
+    if (commit == NULL || t->accepted == NULL) {
+        free(commit);
         injection_abort(injection);
         s->phase = SESSION_COMMAND;
-        session_refuse(s, 451, "4.3.0", "no memory, try again later");
+        session_decline(s, 451, "4.3.0", "no memory, try again later");
         transaction_free(s->transaction);
         s->transaction = NULL;
         return;
     }
     *commit = (struct commit){s->server, t};
     t->committing = true;
-    /* Logged before the flush, so that the line stands in front of what qmgr says about the message. */
-    log_accepted(t, injection_id(injection));
     session_wait(s, SESSION_COMMIT);
     injection_commit(injection, content_flags(t->content), commit_done, commit);
 }

@@ -21,6 +21,7 @@ struct transaction {
     struct content *content; /* from DATA on */
     bool committing;
     bool lookup_failed; /* the suppression list could not be read; logged once */
+    char *accepted;     /* the log line of the commit, which has to outlive the session */
     char protocol[16], tls[128];
 };
 

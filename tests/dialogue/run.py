@@ -178,6 +178,11 @@ class Dialogue:
         if lines[-1][:3] != code or not self.reply.startswith(enhanced[0] if enhanced else "") or part not in self.reply:
             raise Failed(f"want {text!r}, got {lines!r}")
 
+    def expect_many(self, text):
+        count, _, code = text.partition(" ")
+        for _ in range(int(count)):
+            self.expect(code)
+
     def expect_not(self, text):
         if text in self.reply:
             raise Failed(f"the reply holds {text!r}: {self.reply!r}")
@@ -259,6 +264,7 @@ class Dialogue:
         (r"C\\ ?(.*)", lambda d, t: d.send(unescape(t))),
         (r"C\* (.*)", repeat),
         (r"S: (.*)", expect),
+        (r"S\* (.*)", expect_many),
         (r"S! (.*)", expect_not),
         (r"starttls()", starttls),
         (r"closed()", closed),
