@@ -1,6 +1,7 @@
 """The first five minutes: the real suite, an internet of its own, and the life of four messages.  Called by scripts/run."""
 
 import email
+import fcntl
 import json
 import os
 import pathlib
@@ -29,6 +30,11 @@ class Demo:
         self.state = options.state.absolute()
         self.fresh = not (self.state / "lib").exists()
         (self.state / "tls").mkdir(parents=True, exist_ok=True)
+        self.lock = open(self.state / "lock", "w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Trouble(f"another scripts/run uses {self.state}: choose another folder with --state DIR") from None
         authority = certs.Authority(self.state / "internet" / "ca")
         self.internet = Internet(self.state / "internet", authority)
         self.relay = Relay(SOURCE, self.state, options.ports, self.internet, self._certificate(), authority)
