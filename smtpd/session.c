@@ -159,7 +159,11 @@ static void say_draining(struct session *s)
 
 void session_drain(struct session *s)
 {
-    if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE)
+    if (s->phase == SESSION_AUTH_WAIT) {
+        auth_cancel(s->server->auth, s->exchange);
+        s->exchange = NULL;
+    }
+    if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE || s->phase == SESSION_AUTH_WAIT)
         say_draining(s);
     else if (s->phase == SESSION_GREETING)
         stream_close_after_flush(s->stream);
@@ -287,7 +291,10 @@ static void on_idle(void *arg)
 void session_wait(struct session *s, enum session_phase phase)
 {
     s->phase = phase;
-    stream_pause_input(s->stream);
+    /* A client that leaves while its login is looked at is let go at once; one that leaves while its message is made
+     * durable still gets its reply, in case it only closed its own direction. */
+    if (phase == SESSION_COMMIT)
+        stream_pause_input(s->stream);
 }
 
 void session_resume(struct session *s, enum session_phase phase)

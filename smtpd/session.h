@@ -65,7 +65,7 @@ void session_close(struct session *s, unsigned code, const char *enhanced, const
 
 /* Our turn is over: the client's next line is read. */
 void session_resume(struct session *s, enum session_phase phase);
-/* Our turn begins: nothing more is read until session_resume. */
+/* Our turn begins: no command is looked at until session_resume. */
 void session_wait(struct session *s, enum session_phase phase);
 
 /* Forgets all the client said, as after STARTTLS (RFC 3207 section 4.2). */
