@@ -105,6 +105,24 @@ static void injection_free(struct injection *i)
     free(i);
 }
 
+static int create_file(struct injection *i, struct envelope *e)
+{
+    struct injector *q = i->injector;
+    queue_id_new(q->writer, e->id);
+    buf_clear(&i->pending);
+    int r = envelope_format(e, &i->pending);
+    if (r < 0)
+        return r;
+    /* Readable and writable for qmgr's group, which the folder's set-group-id bit gives the file. */
+    i->fd = openat(q->tmp_fd, e->id, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0660);
+    if (i->fd >= 0 && fchmod(i->fd, 0660) < 0) {
+        r = -errno;
+        unlinkat(q->tmp_fd, e->id, 0);
+        return r;
+    }
+    return i->fd < 0 ? -errno : 0;
+}
+
 int injection_begin(struct injector *q, struct envelope *e, struct injection **out)
 {
     struct injection *i = calloc(1, sizeof(*i));
@@ -112,17 +130,12 @@ int injection_begin(struct injector *q, struct envelope *e, struct injection **o
         return -ENOMEM;
     *i = (struct injection){.injector = q, .fd = -1};
     buf_init(&i->pending, ENVELOPE_MAX + INJECTION_BUFFER);
-    queue_id_new(q->writer, e->id);
     e->content_length = 0;
-    int r = envelope_format(e, &i->pending);
-    if (r == 0) {
-        /* Readable and writable for qmgr's group, which the folder's set-group-id bit gives the file. */
-        i->fd = openat(q->tmp_fd, e->id, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0660);
-        r = i->fd < 0 || fchmod(i->fd, 0660) < 0 ? -errno : 0;
-    }
+    /* After a reload the old process of our slot may draw in the very same microsecond. */
+    int r = -EEXIST;
+    for (int tries = 0; tries < 3 && r == -EEXIST; tries++)
+        r = create_file(i, e);
     if (r < 0) {
-        if (i->fd >= 0)
-            unlinkat(q->tmp_fd, e->id, 0);
         injection_free(i);
         return r;
     }

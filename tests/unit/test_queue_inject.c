@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "queue/file.h"
 #include "queue/folder.h"
@@ -262,6 +263,35 @@ static void a_taken_name(void **state)
     close(fd);
 }
 
+/* An id that another process of the slot draws in the same microsecond: the next one is taken. */
+static void a_taken_id(void **state)
+{
+    struct envelope e = envelope();
+    struct injection *i;
+    char id[QUEUE_ID_SIZE], taken[192];
+    clock_fake_set(0, INT64_C(2000000000000000) & ~INT64_C(31));
+    queue_id_new(1, id);
+    assert_int_equal(id[10], '0'); /* the digit that counts up next */
+    for (char c = '1'; c <= '4'; c++) {
+        id[10] = c;
+        snprintf(taken, sizeof(taken), "%s/tmp/1/%s", queue, id);
+        if (c != '3')
+            close(open(taken, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    }
+    assert_int_equal(injection_begin(injector, &e, &i), 0);
+    id[10] = '3';
+    assert_string_equal(injection_id(i), id);
+    assert_int_equal(injection_write(i, "x\r\n", 3), 0);
+    commit(i, 0);
+    assert_int_equal(outcome.last, 0);
+    struct envelope got;
+    int fd = open_new(id);
+    assert_int_equal(queue_file_read(fd, &got), 0);
+    assert_string_equal(got.id, id);
+    envelope_free(&got);
+    close(fd);
+}
+
 /* Without its folder in new/ the commit fails, and nothing stays. */
 static void a_missing_folder(void **state)
 {
@@ -353,8 +383,9 @@ static void a_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LIVE(content_is_equal), LIVE(abort_leaves_nothing), LIVE(bad_envelopes),      LIVE(many_at_a_time),
-        LIVE(a_taken_name),     LIVE(a_missing_folder),     LIVE(a_write_that_fails), LIVE(a_full_disk),
+        LIVE(content_is_equal),   LIVE(abort_leaves_nothing), LIVE(bad_envelopes),
+        LIVE(many_at_a_time),     LIVE(a_taken_name),         LIVE(a_missing_folder),
+        LIVE(a_write_that_fails), LIVE(a_full_disk),          LIVE(a_taken_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
