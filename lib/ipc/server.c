@@ -7,10 +7,12 @@
 #include "log/log.h"
 
 #define SERVER_CHANNELS_MAX 1024
+#define SERVER_PAUSE_MS     100 /* after an accept that failed: descriptors are short, asking on would only spin */
 
 struct ipc_server {
     struct loop *loop;
     struct io_watch watch;
+    struct timer pause;
     int listen_fd;
     struct ipc_face face;
     bool (*may_be)(void *arg, enum ipc_role role, uid_t uid);
@@ -41,8 +43,13 @@ static void server_accept(void *arg, int ready)
 {
     struct ipc_server *s = arg;
     int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+            io_watch_set(&s->watch, 0);
+            timer_set_ms(&s->pause, SERVER_PAUSE_MS);
+        }
         return;
+    }
     const struct channel_owner owner = {server_may_be, server_gone, s};
     struct ipc_channel *c = s->count < SERVER_CHANNELS_MAX ? channel_new(s->loop, fd, &s->face, &owner) : NULL;
     if (c == NULL) {
@@ -54,6 +61,12 @@ static void server_accept(void *arg, int ready)
     s->channels[s->count++] = c;
 }
 
+static void server_go_on(void *arg)
+{
+    struct ipc_server *s = arg;
+    io_watch_set(&s->watch, IO_READ);
+}
+
 struct ipc_server *ipc_server_new(struct loop *l, int listen_fd, const struct ipc_face *face,
                                   bool (*may_be)(void *arg, enum ipc_role role, uid_t uid))
 {
@@ -61,8 +74,10 @@ struct ipc_server *ipc_server_new(struct loop *l, int listen_fd, const struct ip
     if (s == NULL)
         return NULL;
     *s = (struct ipc_server){.loop = l, .listen_fd = listen_fd, .face = *face, .may_be = may_be};
-    if (io_watch_init(&s->watch, l, listen_fd, server_accept, s) < 0 || io_watch_set(&s->watch, IO_READ) < 0) {
+    if (timer_init(&s->pause, l, server_go_on, s) < 0 || io_watch_init(&s->watch, l, listen_fd, server_accept, s) < 0 ||
+        io_watch_set(&s->watch, IO_READ) < 0) {
         io_watch_deinit(&s->watch);
+        timer_deinit(&s->pause);
         free(s);
         return NULL;
     }
@@ -74,6 +89,7 @@ void ipc_server_free(struct ipc_server *s)
     if (s == NULL)
         return;
     io_watch_deinit(&s->watch);
+    timer_deinit(&s->pause);
     close(s->listen_fd);
     for (size_t i = 0; i < s->count; i++)
         channel_drop(s->channels[i]);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <dirent.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -503,6 +504,27 @@ static void queued_descriptors(void **state)
     ipc_server_free(server);
 }
 
+/* No descriptor left for a new connection: the server rests instead of spinning, and takes it when there is one. */
+static void short_of_descriptors(void **state)
+{
+    struct rlimit before, limit;
+    struct ipc_server *server = ipc_server_new(loop, listen_here(), &qmgr_face, may_be);
+    int fd = connect_here(), highest = dup(fd), turns = 0;
+    close(highest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    limit = (struct rlimit){.rlim_cur = (rlim_t)highest, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (uint64_t end = clock_mono_ms() + 250; clock_mono_ms() < end; turns++)
+        loop_turn(loop, 250);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_in_range(turns, 1, 20);
+    greet_raw(fd, ROLE_SMTPD, IPC_VERSION);
+    WAIT_FOR(qmgr.ups == 1);
+    close(fd);
+    WAIT_FOR(qmgr.downs == 1);
+    ipc_server_free(server);
+}
+
 /* An owner that goes away while its channel is already broken. */
 static void break_then_free(void **state)
 {
@@ -580,6 +602,7 @@ int main(void)
         LIVE(client_comes_back),
         LIVE(back_pressure),
         LIVE(queued_descriptors),
+        LIVE(short_of_descriptors),
         LIVE(break_then_free),
         LIVE(blocking_client),
     };
