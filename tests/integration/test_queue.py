@@ -156,7 +156,8 @@ def test_broken_files_are_set_aside(relay):
     relay.inbox.wait_to("fine@example.test", 20)
     wait.until(lambda: len(list((relay.state / "queue" / "corrupt").iterdir())) >= len(broken), 20,
                "the broken files in corrupt/")
-    assert good.name in [p.name for p in relay.queue_files("deferred", "new")]
+    # Its name changes with each attempt, the queue id in it does not.
+    assert good.name[:13] in [p.name[:13] for p in relay.queue_files("deferred", "new")]
 
 
 def test_qmgr_killed_delivers_nothing_twice(relay):

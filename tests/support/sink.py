@@ -12,7 +12,6 @@ It runs its loop in a thread of its own; `messages` may be read at any time.  Ru
 import argparse
 import asyncio
 import base64
-import contextlib
 import dataclasses
 import json
 import pathlib
@@ -317,10 +316,9 @@ class Sink:
         except (HangUp, OSError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.CancelledError, ValueError):
             writer.transport.abort()
         finally:
-            self._tasks.discard(task)
+            # Not wait_closed: after start_tls it never returns in Python 3.11.
             writer.close()
-            with contextlib.suppress(OSError, ssl.SSLError, asyncio.CancelledError):
-                await writer.wait_closed()
+            self._tasks.discard(task)
 
     async def _open(self):
         self._servers = [await asyncio.start_server(self._serve, address, port, limit=LINE_MAX, backlog=1000)
