@@ -20,8 +20,9 @@ def names(expression):
 def table():
     source = (ROOT / "lib" / "ipc" / "catalogue.def").read_text()
     rows = ["| message | from | to | fd | meaning |", "|---|---|---|---|---|"]
-    pattern = r'^MESSAGE\((\w+), \w+, ([^,]+), ([^,]+), ([01]),\s*"([^"]*)"\)'
+    pattern = r'^MESSAGE\((\w+), \w+, ([^,]+), ([^,]+), ([01]),\s*"((?:[^"\\]|\\.)*)"\)'
     for name, sender, receiver, descriptor, meaning in re.findall(pattern, source, re.M):
+        meaning = meaning.replace('\\"', '"')
         rows.append(f"| `{name}` | {names(sender)} | {names(receiver)} | {'yes' if descriptor == '1' else ''} | {meaning} |")
     return "\n".join(rows) + "\n"
 
