@@ -282,49 +282,6 @@ static void tables_are_sound(void **state)
     assert_string_equal(role_name(4711), "?");
 }
 
-static void list_roles(unsigned bits, struct buf *out)
-{
-    if (bits == ~0u) {
-        buf_append_str(out, "any");
-        return;
-    }
-    bool first = true;
-    for (unsigned role = ROLE_MASTER; role < ROLE_COUNT; role++) {
-        if (bits & ROLE_BIT(role))
-            buf_printf(out, "%s%s", first ? "" : ", ", role_name(role));
-        first &= !(bits & ROLE_BIT(role));
-    }
-}
-
-/* The table in docs/ARCHITECTURE.md is this catalogue: every row there, in this order, and no other. */
-static void documented(void **state)
-{
-    static char document[256 * 1024];
-    FILE *f = fopen(DOCUMENT, "r");
-    assert_non_null(f);
-    document[fread(document, 1, sizeof(document) - 1, f)] = '\0';
-    fclose(f);
-    const char *place = strstr(document, "<!-- catalogue begin -->\n| message | from | to | fd | meaning |\n|---|");
-    assert_non_null(place);
-    place = strchr(strchr(place, '\n') + 1, '\n') + 1;
-    struct buf rows;
-    buf_init(&rows, 64 * 1024);
-    for (unsigned type = IPC_NONE + 1; type < IPC_TYPE_COUNT; type++) {
-        const struct ipc_message *m = ipc_message(type);
-        buf_printf(&rows, "| `%s` | ", m->name);
-        list_roles(m->from, &rows);
-        buf_append_str(&rows, " | ");
-        list_roles(m->to, &rows);
-        buf_printf(&rows, " | %s | %s |\n", m->descriptor ? "yes" : "", m->meaning);
-    }
-    buf_append_str(&rows, "<!-- catalogue end -->");
-    if (!text_has_prefix(strchr(place, '\n') + 1, buf_str(&rows))) {
-        fprintf(stderr, "%s\n", buf_str(&rows));
-        fail_msg("%s must hold these rows between its marks", DOCUMENT);
-    }
-    buf_deinit(&rows);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,7 +292,6 @@ int main(void)
         cmocka_unit_test(absent_and_too_much),
         cmocka_unit_test(largest_messages_fit),
         cmocka_unit_test(tables_are_sound),
-        cmocka_unit_test(documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
