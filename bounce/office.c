@@ -154,7 +154,7 @@ static void notice_committed(void *arg, const char *id, int result)
     }
     log_message(LOG_LEVEL_INFO, about(r)->queue_id, "bounce: notice=%s, kind=%s, to=<%s>, recipients=%zu", id,
                 kind_names[about(r)->kind], r->owed.to, r->owed.count);
-    const struct ipc_submitted submitted = {.queue_id = id};
+    const struct ipc_submitted submitted = {.queue_id = id, .tenant = about(r)->tenant};
     struct ipc_channel *c = r->office->setup.channel(r->office->setup.arg);
     if (c != NULL)
         ipc_send(c, IPC_SUBMITTED, &submitted, -1); /* a lost one is found by qmgr's scan */

@@ -57,7 +57,13 @@ static void found_deferred(struct qmgr *q, const char *folder, const char *name)
         return;
     }
     struct message *m = message_add(q, id, QUEUE_DEFERRED, due_s);
-    if (m == NULL || timetable_add(&q->timetable, m) < 0)
+    if (m == NULL)
+        return;
+    /* Its sender may have to be told of the delay before that; the id knows when it came. */
+    int64_t warning_s = (queue_id_time_us(id) / 1000 + q->settings.delay_warning_ms) / 1000 + 1;
+    if (q->settings.delay_warning_ms > 0 && warning_s > clock_wall_s() && warning_s < due_s)
+        m->due_s = warning_s;
+    if (timetable_add(&q->timetable, m) < 0)
         return;
     m->phase = MESSAGE_DEFERRED;
 }
@@ -100,7 +106,7 @@ int intake_start(struct qmgr *q)
         return r;
     }
     log_info("queue read in %llu ms: new=%zu, deferred=%zu, in all=%u", (unsigned long long)(clock_mono_ms() - began),
-             q->ready_count, q->timetable.count, HASH_COUNT(q->messages));
+             q->ready.count, q->timetable.count, HASH_COUNT(q->messages));
     return 0;
 }
 
@@ -124,8 +130,31 @@ void intake_submitted(void *arg, struct ipc_channel *from, const void *message, 
         return;
     }
     struct message *m = message_add(q, submitted->queue_id, QUEUE_NEW, 0);
-    if (m != NULL)
-        message_ready(q, m);
+    if (m == NULL)
+        return;
+    m->tenant = tenant_get(&q->tenants, &q->settings, submitted->tenant)->number;
+    m->lane = submitted->lane == LANE_BULK ? LANE_BULK : LANE_TRANSACTIONAL;
+    message_ready(q, m);
+}
+
+/* Bulk leaves a fifth of the machine to transactional mail, and nobody takes more than half of it while others wait. */
+static bool may_begin(void *arg, const struct fair_share *share)
+{
+    const struct qmgr *q = arg;
+    size_t limit = share->key.lane == LANE_BULK ? q->active_max / 5 * 4 : q->active_max;
+    bool greedy = share->key.tenant->active >= q->active_max / 2 && HASH_COUNT(q->ready.shares) > 1;
+    return q->active_count < limit && !greedy;
+}
+
+static struct message *next_ready(struct qmgr *q)
+{
+    struct fair_item *item = fair_next(&q->ready, may_begin, q);
+    return item != NULL ? (struct message *)((char *)item - offsetof(struct message, turn)) : NULL;
+}
+
+bool intake_can_activate(struct qmgr *q)
+{
+    return next_ready(q) != NULL;
 }
 
 void intake_activate(struct qmgr *q)
@@ -134,7 +163,6 @@ void intake_activate(struct qmgr *q)
     int64_t now = clock_wall_s();
     while ((m = timetable_first(&q->timetable)) != NULL && m->due_s <= now)
         message_ready(q, m);
-    for (int i = 0; i < ACTIVATE_PER_TURN && q->active_count < q->active_max && (m = TAILQ_FIRST(&q->ready)) != NULL;
-         i++)
+    for (int i = 0; i < ACTIVATE_PER_TURN && (m = next_ready(q)) != NULL; i++)
         round_begin(q, m);
 }

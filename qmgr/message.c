@@ -14,6 +14,8 @@
 #include "log/log.h"
 #include "qmgr/qmgr.h"
 
+#define OUT_OF_MEMORY_WAIT_MS 5000
+
 struct message *message_find(struct qmgr *q, const char *id)
 {
     struct message *m;
@@ -40,12 +42,10 @@ struct message *message_add(struct qmgr *q, const char *id, enum queue_state sta
 
 static void leave_lists(struct qmgr *q, struct message *m)
 {
-    if (m->phase == MESSAGE_READY) {
-        TAILQ_REMOVE(&q->ready, m, line);
-        q->ready_count--;
-    } else if (m->phase == MESSAGE_DEFERRED) {
+    if (m->phase == MESSAGE_READY)
+        fair_remove(&m->turn);
+    else if (m->phase == MESSAGE_DEFERRED)
         timetable_remove(&q->timetable, m);
-    }
     m->phase = MESSAGE_HELD;
 }
 
@@ -54,9 +54,11 @@ void message_ready(struct qmgr *q, struct message *m)
     if (m->phase == MESSAGE_READY || m->phase == MESSAGE_ACTIVE)
         return;
     leave_lists(q, m);
+    if (fair_push(&q->ready, &m->turn, q->tenants.by_number[m->tenant], (enum lane)m->lane) < 0) {
+        message_retry(q, m, OUT_OF_MEMORY_WAIT_MS);
+        return;
+    }
     m->phase = MESSAGE_READY;
-    TAILQ_INSERT_TAIL(&q->ready, m, line);
-    q->ready_count++;
     qmgr_wake(q);
 }
 
@@ -117,13 +119,13 @@ static void enter_timetable(struct qmgr *q, struct message *m)
     qmgr_wake(q);
 }
 
-void message_defer(struct qmgr *q, struct message *m, int64_t due_s)
+void message_defer(struct qmgr *q, struct message *m, int64_t due_s, int64_t look_s)
 {
     int r = message_move(q, m, QUEUE_DEFERRED, due_s);
-    if (r < 0) {
+    if (r < 0)
         log_message(LOG_LEVEL_WARNING, m->id, "can not be moved to deferred/: %s, it waits where it is", text_errno(r));
-        m->due_s = due_s;
-    }
+    m->due_s = look_s > 0 && look_s < due_s ? look_s : due_s;
+    m->forced = false;
     enter_timetable(q, m);
 }
 

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "qmgr/fair.h"
 #include "queue/envelope.h"
 #include "queue/folder.h"
 
@@ -33,11 +34,14 @@ struct message {
     char id[QUEUE_ID_SIZE];
     uint8_t phase;      /* enum message_phase */
     uint8_t state;      /* enum queue_state: where its file is */
+    uint16_t tenant;    /* number; TENANT_UNKNOWN until it was announced or opened */
+    uint8_t lane;       /* enum lane */
+    bool forced;        /* an admin wants an attempt now, whatever its due time */
     int64_t due_s;      /* when its next round begins */
     int64_t path_due_s; /* deferred: the due time in its path */
     uint32_t place;     /* in the timetable */
     struct round *round;
-    TAILQ_ENTRY(message) line; /* in qmgr->ready */
+    struct fair_item turn; /* in qmgr->ready */
     UT_hash_handle hh;
 };
 
@@ -67,9 +71,9 @@ struct part {
     char *domain;        /* one of the site's */
     uint32_t *members;   /* numbers of recipients in the envelope, waiting to fly */
     size_t count, capacity;
-    bool queued;
+    struct fair_item turn;      /* in site->queue */
     TAILQ_ENTRY(part) link;     /* in round->parts */
-    TAILQ_ENTRY(part) in_queue; /* in site->queue, or in the waiting list of its route */
+    TAILQ_ENTRY(part) in_queue; /* in the waiting list of its route */
 };
 
 enum round_wish { WISH_NONE, WISH_HOLD, WISH_DELETE };
@@ -80,12 +84,14 @@ struct round {
     int fd;      /* to write outcomes */
     int read_fd; /* the same file, read-only: what the other programs are handed */
     struct envelope envelope;
+    struct tenant *tenant;
     struct recipient_round *recipients; /* parallel to envelope.recipients */
     TAILQ_HEAD(, part) parts;
     size_t open;      /* recipients not settled */
     unsigned jobs;    /* DELIVERs out */
     unsigned bounces; /* BOUNCEs out */
     bool attempted;   /* something was really tried */
+    bool early;       /* only the sender is told of the delay: the next attempt is not due */
     bool too_old;     /* its lifetime ended before it was tried again */
     bool routing;     /* parts are being routed just now */
     bool signing;     /* the signature is on its way */
@@ -95,10 +101,11 @@ struct round {
     uint64_t sign_job;
     uint64_t sign_since_ms;
     unsigned sign_tries;
-    char *headers, *keys;             /* what the signer made */
-    struct buf history;               /* attempt lines not written yet */
-    struct signer *signer;            /* who was asked, NULL = nobody yet */
-    TAILQ_ENTRY(round) unsigned_line; /* in qmgr->unsigned_rounds or signing_rounds */
+    char *headers, *keys;            /* what the signer made */
+    struct buf history;              /* attempt lines not written yet */
+    struct signer *signer;           /* who was asked */
+    struct fair_item sign_turn;      /* in qmgr->unsigned_rounds: nobody was asked yet */
+    TAILQ_ENTRY(round) signing_line; /* in qmgr->signing_rounds */
 };
 
 /* Adds a message that was not known.  NULL: known already, or no memory. */
@@ -110,8 +117,9 @@ void message_ready(struct qmgr *q, struct message *m);
 void message_forget(struct qmgr *q, struct message *m);
 void message_file(const struct message *m, char path[QUEUE_PATH_MAX]);
 /* Moves the file to another state (and due time).  0 or -errno; the message then is where it was. */
-/* Into the timetable, its file into the folder of its due time. */
-void message_defer(struct qmgr *q, struct message *m, int64_t due_s);
+/* Into the timetable, its file into the folder of its due time.  look_s: when to look at it before that (its sender is
+ * to be told of the delay), 0 = not. */
+void message_defer(struct qmgr *q, struct message *m, int64_t due_s, int64_t look_s);
 /* Into the timetable for a little while, its file where it is: something of ours is short just now. */
 void message_retry(struct qmgr *q, struct message *m, int64_t wait_ms);
 int message_move(struct qmgr *q, struct message *m, enum queue_state state, int64_t due_s);

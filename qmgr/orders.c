@@ -57,7 +57,7 @@ static int send_item(struct qmgr *q, struct ipc_channel *to, const struct messag
                                   .state = state_name(m),
                                   .path = path,
                                   .arrived_s = (uint64_t)(queue_id_time_us(m->id) / 1000000),
-                                  .due_s = m->phase == MESSAGE_DEFERRED ? (uint64_t)m->due_s : 0};
+                                  .due_s = m->phase == MESSAGE_DEFERRED ? (uint64_t)m->path_due_s : 0};
     int fd = openat(q->queue_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0 && queue_file_read(fd, &e) == 0) {
         queue_file_history(fd, &e, take_last, &last);
@@ -128,16 +128,21 @@ static bool order_retry(struct qmgr *q, struct message *m, const char *reason)
     if (m->phase != MESSAGE_DEFERRED)
         return false;
     log_message(LOG_LEVEL_INFO, m->id, "retry ordered: %s", reason);
+    m->forced = true;
     message_ready(q, m);
     return true;
 }
 
-static void wish(struct round *r, enum round_wish wish, const char *reason)
+/* Takes a message out, whichever phase it is in. */
+static void take_out(struct qmgr *q, struct message *m, enum round_wish wish, const char *reason)
 {
-    r->wish = (uint8_t)wish;
-    free(r->wish_reason);
-    r->wish_reason = strdup(reason);
-    round_check(r);
+    if (m->phase == MESSAGE_ACTIVE) {
+        round_wish(m->round, wish, reason);
+        return;
+    }
+    message_ready(q, m);
+    if (m->phase == MESSAGE_READY)
+        round_begin_with(q, m, wish, reason);
 }
 
 static bool order_hold(struct qmgr *q, struct message *m, const char *reason)
@@ -145,14 +150,7 @@ static bool order_hold(struct qmgr *q, struct message *m, const char *reason)
     if (m->phase == MESSAGE_HELD)
         return false;
     log_message(LOG_LEVEL_INFO, m->id, "hold ordered: %s", reason);
-    if (m->phase == MESSAGE_ACTIVE) {
-        wish(m->round, WISH_HOLD, reason);
-        return true;
-    }
-    message_ready(q, m);
-    round_begin(q, m);
-    if (m->phase == MESSAGE_ACTIVE)
-        wish(m->round, WISH_HOLD, reason);
+    take_out(q, m, WISH_HOLD, reason);
     return true;
 }
 
@@ -161,18 +159,14 @@ static bool order_release(struct qmgr *q, struct message *m, const char *reason)
     if (m->phase != MESSAGE_HELD)
         return false;
     log_message(LOG_LEVEL_INFO, m->id, "release ordered: %s", reason);
-    message_defer(q, m, clock_wall_s());
+    message_defer(q, m, clock_wall_s(), 0);
     return true;
 }
 
 static bool order_delete(struct qmgr *q, struct message *m, const char *reason)
 {
     log_message(LOG_LEVEL_INFO, m->id, "delete ordered: %s", reason);
-    if (m->phase != MESSAGE_ACTIVE) {
-        message_ready(q, m);
-        round_begin(q, m);
-    }
-    /* The id may be gone by now: a file that could not be read, or a round that just ended. */
+    take_out(q, m, WISH_DELETE, reason);
     return true;
 }
 
@@ -186,15 +180,10 @@ static const struct {
     [QUEUE_VERB_DELETE] = {order_delete, "it is gone"},
 };
 
+/* The message may be gone when this returns. */
 static bool apply(struct qmgr *q, uint32_t verb, struct message *m, const char *reason)
 {
-    char id[QUEUE_ID_SIZE];
-    memcpy(id, m->id, sizeof(id));
-    bool applied = verbs[verb].apply(q, m, reason[0] != '\0' ? reason : "by the admin");
-    m = verb == QUEUE_VERB_DELETE ? message_find(q, id) : NULL;
-    if (m != NULL && m->phase == MESSAGE_ACTIVE)
-        wish(m->round, WISH_DELETE, reason[0] != '\0' ? reason : "deleted by the admin");
-    return applied;
+    return verbs[verb].apply(q, m, reason[0] != '\0' ? reason : "by the admin");
 }
 
 void orders_change(void *arg, struct ipc_channel *from, const void *message, int *fd)
@@ -227,8 +216,8 @@ void orders_change(void *arg, struct ipc_channel *from, const void *message, int
 void orders_status(void *arg, struct ipc_channel *from, const void *message, int *fd)
 {
     struct qmgr *q = arg;
-    uint64_t known = HASH_COUNT(q->messages), waiting = q->active_count + q->ready_count + q->timetable.count;
-    const struct ipc_queue_counts counts = {.active = q->active_count + q->ready_count,
+    uint64_t known = HASH_COUNT(q->messages), waiting = q->active_count + q->ready.count + q->timetable.count;
+    const struct ipc_queue_counts counts = {.active = q->active_count + q->ready.count,
                                             .deferred = q->timetable.count,
                                             .hold = known > waiting ? known - waiting : 0,
                                             .corrupt = q->count.corrupt,

@@ -39,7 +39,7 @@ static void on_wake(void *arg)
         intake_activate(q);
     site_schedule(q);
     struct message *next = timetable_first(&q->timetable);
-    if (q->settled && !TAILQ_EMPTY(&q->ready) && q->active_count < q->active_max)
+    if (q->settled && intake_can_activate(q))
         qmgr_wake(q);
     else if (next != NULL && !timer_is_set(&q->wake_timer)) {
         int64_t wait_ms = next->due_s * 1000 - clock_wall_us() / 1000;
@@ -129,8 +129,8 @@ static int prepare(struct service *s)
 {
     struct qmgr *q = &qmgr;
     q->service = s;
-    TAILQ_INIT(&q->ready);
-    TAILQ_INIT(&q->unsigned_rounds);
+    fair_init(&q->ready);
+    fair_init(&q->unsigned_rounds);
     TAILQ_INIT(&q->signing_rounds);
     TAILQ_INIT(&q->workers);
     TAILQ_INIT(&q->signers);
@@ -138,6 +138,10 @@ static int prepare(struct service *s)
     int r = load_settings(s);
     if (r < 0)
         return r;
+    if ((r = tenants_init(&q->tenants, &q->settings)) < 0) {
+        log_error("tenants: %s", text_errno(r));
+        return r;
+    }
     set_active_limit(q);
     q->lock_fd = service_take_fd(s, "lock");
     q->queue_fd = open(s->shared.queue_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -173,6 +177,7 @@ static int start(struct service *s)
     umask(0077);
     /* Numbers of this process, that no earlier one gave out and no question still carries. */
     q->next_job = ipc_generation() << 24;
+    q->no_signer_since_ms = clock_mono_ms();
     int r = start_timers(q, s->loop);
     if (r < 0 || (r = loop_on_signal(s->loop, SIGUSR1, on_replaced, s)) < 0 || (r = intake_start(q)) < 0)
         return r;
@@ -208,6 +213,9 @@ static void stop(struct service *s)
     notice_free_all(q);
     route_free_all(q);
     site_free_all(q);
+    fair_deinit(&q->ready);
+    fair_deinit(&q->unsigned_rounds);
+    tenants_deinit(&q->tenants);
     timetable_deinit(&q->timetable);
     timer_deinit(&q->wake_timer);
     timer_deinit(&q->scan_timer);

@@ -10,6 +10,7 @@
 #include "ipc/channel.h"
 #include "qmgr/message.h"
 #include "qmgr/site.h"
+#include "qmgr/tenant.h"
 #include "qmgr/timetable.h"
 #include "service/service.h"
 #include "settings/qmgr.h"
@@ -27,10 +28,13 @@ struct qmgr {
     struct ipc_server *server;
 
     struct message *messages; /* all, by id */
-    TAILQ_HEAD(, message) ready;
-    size_t ready_count, active_count, active_max;
+    struct tenants tenants;
+    struct fair_queue ready; /* messages in line for a round */
+    size_t active_count, active_max;
     struct timetable timetable;
-    TAILQ_HEAD(, round) unsigned_rounds, signing_rounds;
+    struct fair_queue unsigned_rounds; /* in line for a signer */
+    TAILQ_HEAD(, round) signing_rounds;
+    uint64_t no_signer_since_ms; /* 0 = there is one */
 
     struct route *routes;       /* by domain */
     struct route *asked_routes; /* those a question is out for, by its number */
@@ -66,9 +70,15 @@ void intake_scan_new(void *arg);
 void intake_submitted(void *arg, struct ipc_channel *from, const void *message, int *fd);
 /* Begins rounds for what is due, as far as the limits go. */
 void intake_activate(struct qmgr *q);
+/* Whether it left something for the next turn of the loop. */
+bool intake_can_activate(struct qmgr *q);
 
 /* round.c */
 void round_begin(struct qmgr *q, struct message *m);
+/* A round only to take the message out of the way, or out of the queue; nothing is attempted. */
+void round_begin_with(struct qmgr *q, struct message *m, enum round_wish wish, const char *reason);
+/* The same for a round under way: what flies lands first. */
+void round_wish(struct round *r, enum round_wish wish, const char *reason);
 /* The signature came, or nobody could make it. */
 void round_signed(struct round *r, const char *headers, const char *keys);
 /* Every recipient not settled gets this answer: nothing was reached. */

@@ -160,17 +160,22 @@ static int make_parts(struct round *r)
 
 static void enter(struct qmgr *q, struct message *m, struct round *r)
 {
-    TAILQ_REMOVE(&q->ready, m, line);
-    q->ready_count--;
+    fair_charge(&m->turn, 1);
+    fair_remove(&m->turn);
     m->phase = MESSAGE_ACTIVE;
     m->round = r;
     q->active_count++;
+    r->tenant = tenant_get(&q->tenants, &q->settings, r->envelope.tenant);
+    r->tenant->active++;
+    m->tenant = r->tenant->number;
+    m->lane = r->envelope.priority > 0 || r->tenant->lane == LANE_BULK ? LANE_BULK : LANE_TRANSACTIONAL;
 }
 
 static void leave(struct round *r)
 {
     struct message *m = r->message;
     r->qmgr->active_count--;
+    r->tenant->active--;
     m->round = NULL;
     m->phase = MESSAGE_HELD;
     round_free(r);
@@ -204,25 +209,40 @@ static void round_ground(struct round *r)
     sign_cancel(r);
 }
 
+void round_wish(struct round *r, enum round_wish wish, const char *reason)
+{
+    r->wish = (uint8_t)wish;
+    free(r->wish_reason);
+    r->wish_reason = strdup(reason);
+    round_check(r);
+}
+
 void round_begin(struct qmgr *q, struct message *m)
+{
+    round_begin_with(q, m, WISH_NONE, "");
+}
+
+void round_begin_with(struct qmgr *q, struct message *m, enum round_wish wish, const char *reason)
 {
     int err;
     struct round *r = round_open(q, m, &err);
     if (r == NULL) {
-        TAILQ_REMOVE(&q->ready, m, line);
-        q->ready_count--;
+        fair_remove(&m->turn);
         m->phase = MESSAGE_HELD;
         open_failed(q, m, err);
         return;
     }
     enter(q, m, r);
     worker_adopt(r);
+    r->early = m->state == QUEUE_DEFERRED && !m->forced && m->path_due_s > clock_wall_s() && r->jobs == 0;
     if (make_parts(r) < 0) {
         log_message(LOG_LEVEL_ERROR, m->id, "out of memory for its recipients, will retry");
         round_abandon(r, OPEN_RETRY_MS);
-    } else if (r->open > 0 && round_too_old(r) && r->jobs == 0) {
+    } else if (wish != WISH_NONE) {
+        round_wish(r, wish, reason);
+    } else if (r->open > 0 && (r->early || (round_too_old(r) && r->jobs == 0))) {
         round_ground(r);
-        r->too_old = true;
+        r->too_old = !r->early;
         round_check(r);
     } else if (r->open > 0) {
         sign_request(r);
@@ -295,7 +315,7 @@ void round_abandon(struct round *r, int64_t wait_ms)
     struct message *m = r->message;
     round_flush_history(r);
     leave(r);
-    message_defer(q, m, retry_due_s(clock_wall_s(), wait_ms, 0));
+    message_defer(q, m, retry_due_s(clock_wall_s(), wait_ms, 0), 0);
 }
 
 long round_find_recipient(const struct round *r, uint32_t index)

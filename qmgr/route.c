@@ -88,7 +88,7 @@ static bool merge(struct part *p)
 {
     struct part *other;
     TAILQ_FOREACH (other, &p->round->parts, link) {
-        if (other == p || other->site != p->site || !other->queued)
+        if (other == p || other->site != p->site || other->turn.share == NULL)
             continue;
         while (p->count > 0 && part_add(other, p->members[p->count - 1]) == 0)
             p->count--;
@@ -119,10 +119,8 @@ static void apply(struct qmgr *q, struct part *p, const struct route *r)
         return;
     }
     p->site = site_get(q, r->site);
-    if (p->site == NULL)
+    if (p->site == NULL || (!merge(p) && site_queue(q, p) < 0))
         round_fail_all(p->round, OUTCOME_TRY_LATER, 0, "4.3.0", "out of memory");
-    else if (!merge(p))
-        site_queue(q, p);
 }
 
 void route_part(struct part *p)

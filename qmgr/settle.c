@@ -121,13 +121,19 @@ static bool is_delayed(const struct envelope_recipient *rcpt)
     return rcpt->status == RECIPIENT_TODO && (rcpt->notify == 0 || (rcpt->notify & MAIL_DSN_NOTIFY_DELAY));
 }
 
+/* When the sender is to be told of the delay, wall-clock seconds; 0 = never, or done. */
+static int64_t warning_time_s(const struct round *r)
+{
+    int64_t after_ms = r->qmgr->settings.delay_warning_ms;
+    if (after_ms == 0 || r->envelope.warned || r->envelope.sender[0] == '\0' || (r->envelope.flags & ENVELOPE_NOTICE))
+        return 0;
+    return (r->envelope.arrived_us / 1000 + after_ms + 999) / 1000;
+}
+
 static bool warning_due(const struct round *r)
 {
-    const struct settings_qmgr *s = &r->qmgr->settings;
-    int64_t age_ms = (clock_wall_us() - r->envelope.arrived_us) / 1000;
-    return s->delay_warning_ms > 0 && !r->envelope.warned && r->envelope.sender[0] != '\0' &&
-           !(r->envelope.flags & ENVELOPE_NOTICE) && age_ms >= s->delay_warning_ms &&
-           count_status(r, RECIPIENT_TODO) > 0;
+    int64_t when = warning_time_s(r);
+    return when > 0 && clock_wall_s() >= when && count_status(r, RECIPIENT_TODO) > 0;
 }
 
 static void finish(struct round *r)
@@ -145,15 +151,29 @@ static void finish(struct round *r)
     qmgr_wake(q);
 }
 
+/* RFC 6647: the servers that put a stranger's first attempt off take the second, a minute later. */
+static bool greylisted(const struct round *r)
+{
+    for (size_t i = 0; i < r->envelope.recipient_count; i++) {
+        const struct verdict *v = r->recipients[i].verdict;
+        if (r->envelope.recipients[i].status == RECIPIENT_TODO && v != NULL && (v->code == 450 || v->code == 451))
+            return true;
+    }
+    return false;
+}
+
 static void put_off(struct round *r)
 {
     struct qmgr *q = r->qmgr;
     struct message *m = r->message;
     const struct settings_qmgr *s = &q->settings;
     int64_t wait = retry_wait_ms(r->envelope.attempts, s->retry_min_ms, s->retry_max_ms, random_number());
-    int64_t due = retry_due_s(clock_wall_s(), wait, round_expires_s(r));
+    if (r->envelope.attempts == 1 && greylisted(r) && s->greylist_retry_ms < wait)
+        wait = s->greylist_retry_ms;
+    int64_t due = r->early ? m->path_due_s : retry_due_s(clock_wall_s(), wait, round_expires_s(r));
+    int64_t look = warning_time_s(r);
     round_end(r);
-    message_defer(q, m, due);
+    message_defer(q, m, due, look);
 }
 
 static void hold(struct round *r)

@@ -33,6 +33,7 @@ static int ask(struct signer *s, struct round *r)
     for (size_t i = 0; i < r->envelope.recipient_count && count < IPC_RECIPIENTS_MAX; i++)
         recipients[count++].address = r->envelope.recipients[i].address;
     r->sign_job = qmgr_job_number(r->qmgr);
+    r->sign_since_ms = clock_mono_ms();
     const struct ipc_sign sign = {.job = r->sign_job,
                                   .queue_id = r->message->id,
                                   .content_offset = r->envelope.content_offset,
@@ -49,21 +50,27 @@ static int ask(struct signer *s, struct round *r)
     return 0;
 }
 
-static void wait_for_signer(struct round *r)
+static void give_up(struct round *r, const char *why)
+{
+    sign_cancel(r);
+    log_message(LOG_LEVEL_WARNING, r->message->id, "not signed: %s, will retry", why);
+    round_fail_all(r, OUTCOME_TRY_LATER, 0, "4.3.0", why);
+}
+
+static int wait_for_signer(struct round *r)
 {
     r->signer = NULL;
-    TAILQ_INSERT_TAIL(&r->qmgr->unsigned_rounds, r, unsigned_line);
+    return fair_push(&r->qmgr->unsigned_rounds, &r->sign_turn, r->tenant, (enum lane)r->message->lane);
 }
 
 void sign_request(struct round *r)
 {
     struct signer *s = least_busy(r->qmgr);
     r->signing = true;
-    r->sign_since_ms = clock_mono_ms();
-    if (s == NULL || ask(s, r) < 0)
-        wait_for_signer(r);
-    else
-        TAILQ_INSERT_TAIL(&r->qmgr->signing_rounds, r, unsigned_line);
+    if (s != NULL && ask(s, r) == 0)
+        TAILQ_INSERT_TAIL(&r->qmgr->signing_rounds, r, signing_line);
+    else if (wait_for_signer(r) < 0)
+        give_up(r, "out of memory");
 }
 
 void sign_cancel(struct round *r)
@@ -72,10 +79,15 @@ void sign_cancel(struct round *r)
         return;
     r->signing = false;
     if (r->signer != NULL)
-        TAILQ_REMOVE(&r->qmgr->signing_rounds, r, unsigned_line);
-    else
-        TAILQ_REMOVE(&r->qmgr->unsigned_rounds, r, unsigned_line);
+        TAILQ_REMOVE(&r->qmgr->signing_rounds, r, signing_line);
+    fair_remove(&r->sign_turn);
     r->signer = NULL;
+}
+
+static struct round *next_waiting(struct qmgr *q)
+{
+    struct fair_item *item = fair_next(&q->unsigned_rounds, NULL, NULL);
+    return item != NULL ? (struct round *)((char *)item - offsetof(struct round, sign_turn)) : NULL;
 }
 
 /* Those in line, as far as the signers have room. */
@@ -83,18 +95,19 @@ static void ask_waiting(struct qmgr *q)
 {
     struct round *r;
     struct signer *s;
-    while ((r = TAILQ_FIRST(&q->unsigned_rounds)) != NULL && (s = least_busy(q)) != NULL) {
+    while ((s = least_busy(q)) != NULL && (r = next_waiting(q)) != NULL) {
         if (ask(s, r) < 0)
             return;
-        TAILQ_REMOVE(&q->unsigned_rounds, r, unsigned_line);
-        TAILQ_INSERT_TAIL(&q->signing_rounds, r, unsigned_line);
+        fair_charge(&r->sign_turn, 1);
+        fair_remove(&r->sign_turn);
+        TAILQ_INSERT_TAIL(&q->signing_rounds, r, signing_line);
     }
 }
 
 static struct round *find_round(struct qmgr *q, const struct signer *s, uint64_t job)
 {
     struct round *r;
-    TAILQ_FOREACH (r, &q->signing_rounds, unsigned_line)
+    TAILQ_FOREACH (r, &q->signing_rounds, signing_line)
         if (r->signer == s && r->sign_job == job)
             return r;
     return NULL;
@@ -130,14 +143,8 @@ void signer_up(struct qmgr *q, struct ipc_channel *c)
     s->channel = c;
     ipc_channel_set_user(c, s);
     TAILQ_INSERT_TAIL(&q->signers, s, link);
+    q->no_signer_since_ms = 0;
     ask_waiting(q);
-}
-
-static void give_up(struct round *r, const char *why)
-{
-    sign_cancel(r);
-    log_message(LOG_LEVEL_WARNING, r->message->id, "not signed: %s, will retry", why);
-    round_fail_all(r, OUTCOME_TRY_LATER, 0, "4.3.0", why);
 }
 
 void signer_down(struct qmgr *q, struct ipc_channel *c)
@@ -147,7 +154,7 @@ void signer_down(struct qmgr *q, struct ipc_channel *c)
     if (s == NULL)
         return;
     TAILQ_REMOVE(&q->signers, s, link);
-    TAILQ_FOREACH_SAFE (r, &q->signing_rounds, unsigned_line, next) {
+    TAILQ_FOREACH_SAFE (r, &q->signing_rounds, signing_line, next) {
         if (r->signer != s)
             continue;
         if (r->sign_tries >= SIGN_TRIES_MAX) {
@@ -155,22 +162,24 @@ void signer_down(struct qmgr *q, struct ipc_channel *c)
             next = TAILQ_FIRST(&q->signing_rounds);
             continue;
         }
-        TAILQ_REMOVE(&q->signing_rounds, r, unsigned_line);
-        wait_for_signer(r);
+        TAILQ_REMOVE(&q->signing_rounds, r, signing_line);
+        if (wait_for_signer(r) < 0)
+            give_up(r, "out of memory");
     }
     free(s);
+    if (TAILQ_EMPTY(&q->signers))
+        q->no_signer_since_ms = clock_mono_ms();
     ask_waiting(q);
 }
 
 void sign_check_waiting(struct qmgr *q)
 {
-    uint64_t now = clock_mono_ms();
+    uint64_t now = clock_mono_ms(), patience = (uint64_t)q->settings.sign_wait_max_ms;
     struct round *r;
-    while ((r = TAILQ_FIRST(&q->unsigned_rounds)) != NULL &&
-           now - r->sign_since_ms > (uint64_t)q->settings.sign_wait_max_ms)
-        give_up(r, "the DKIM signer does not answer");
-    while ((r = TAILQ_FIRST(&q->signing_rounds)) != NULL &&
-           now - r->sign_since_ms > (uint64_t)q->settings.sign_wait_max_ms * 2)
+    bool nobody = q->no_signer_since_ms > 0 && now - q->no_signer_since_ms > patience;
+    while (nobody && (r = next_waiting(q)) != NULL)
+        give_up(r, "the DKIM signer is not running");
+    while ((r = TAILQ_FIRST(&q->signing_rounds)) != NULL && now - r->sign_since_ms > patience)
         give_up(r, "the DKIM signer does not answer");
 }
 

@@ -1,6 +1,7 @@
 #include "qmgr/site.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,36 +14,95 @@
 #define SITE_DOWN_MIN_MS   5000
 #define SITE_DOWN_MAX_MS   600000
 #define SITE_FORGET_MS     3600000
+#define SITE_CUT_EVERY_MS  1000 /* troubles of one moment count once */
+
+/* The pattern is for the best host of the site; the hash behind it tells sets of hosts apart. */
+static const struct settings_site *find_rule(const struct qmgr *q, const char *key)
+{
+    size_t len = strcspn(key, "/");
+    char *host = strndup(key, len);
+    const struct settings_site *found = NULL;
+    for (size_t i = 0; host != NULL && i < q->settings.sites.count && found == NULL; i++) {
+        const struct settings_site *rule = q->settings.sites.items[i];
+        if (fnmatch(rule->name, host, FNM_CASEFOLD) == 0)
+            found = rule;
+    }
+    free(host);
+    return found;
+}
+
+static void rate_passed(void *arg);
+
+static struct site *site_new(struct qmgr *q, const char *key)
+{
+    struct site *s = calloc(1, sizeof(*s));
+    if (s == NULL || (s->key = strdup(key)) == NULL ||
+        timer_init(&s->rate_timer, q->service->loop, rate_passed, s) < 0) {
+        if (s != NULL)
+            free(s->key);
+        free(s);
+        return NULL;
+    }
+    s->qmgr = q;
+    s->used_ms = s->tokens_ms = clock_mono_ms();
+    s->window = (double)q->settings.site_concurrency_start;
+    s->tokens = 1;
+    s->rule = find_rule(q, key);
+    fair_init(&s->queue);
+    HASH_ADD_KEYPTR(hh, q->sites.all, s->key, strlen(s->key), s);
+    return s;
+}
 
 struct site *site_get(struct qmgr *q, const char *key)
 {
     struct site *s;
     HASH_FIND_STR(q->sites.all, key, s);
-    if (s != NULL)
-        return s;
-    s = calloc(1, sizeof(*s));
-    char *copy = strdup(key);
-    if (s == NULL || copy == NULL) {
-        free(s);
-        free(copy);
-        return NULL;
-    }
-    s->key = copy;
-    s->used_ms = clock_mono_ms();
-    TAILQ_INIT(&s->queue);
-    HASH_ADD_KEYPTR(hh, q->sites.all, s->key, strlen(s->key), s);
-    return s;
+    return s != NULL ? s : site_new(q, key);
+}
+
+static unsigned concurrency_max(const struct qmgr *q, const struct site *s)
+{
+    int64_t max =
+        s->rule != NULL && s->rule->concurrency_max > 0 ? s->rule->concurrency_max : q->settings.site_concurrency_max;
+    return (unsigned)max;
 }
 
 /* After its time aside one delivery finds out how the site is; the others wait for what it says. */
 static unsigned concurrency(const struct qmgr *q, const struct site *s)
 {
-    return s->failures >= SITE_FAILURES_DOWN ? 1 : (unsigned)q->settings.site_concurrency_max;
+    unsigned max = concurrency_max(q, s);
+    if (s->failures >= SITE_FAILURES_DOWN)
+        return 1;
+    return s->window < max ? (unsigned)s->window : max;
 }
+
+/* -- rate: a token bucket that holds one second's worth -------------------------------------------------------------
+ */
+
+static double tokens_per_ms(const struct site *s)
+{
+    return s->rule != NULL ? (double)s->rule->messages_per_minute / 60000.0 : 0;
+}
+
+/* 0 = may send now, else milliseconds until it may. */
+static uint64_t rate_wait_ms(struct site *s)
+{
+    double rate = tokens_per_ms(s), most = rate * 1000 > 1 ? rate * 1000 : 1;
+    uint64_t now = clock_mono_ms();
+    if (rate <= 0)
+        return 0;
+    s->tokens += rate * (double)(now - s->tokens_ms);
+    s->tokens = s->tokens > most ? most : s->tokens;
+    s->tokens_ms = now;
+    return s->tokens >= 1 ? 0 : (uint64_t)((1 - s->tokens) / rate) + 1;
+}
+
+/* -- whose turn ------------------------------------------------------------------------------------------------------
+ */
 
 static bool may_send(const struct qmgr *q, const struct site *s)
 {
-    return !TAILQ_EMPTY(&s->queue) && s->in_flight < concurrency(q, s);
+    return s->queue.count > 0 && s->in_flight < concurrency(q, s) && !timer_is_set(&s->rate_timer);
 }
 
 static void take_turn(struct qmgr *q, struct site *s)
@@ -61,23 +121,32 @@ static void leave_turn(struct qmgr *q, struct site *s)
     TAILQ_REMOVE(&q->sites.turn, s, turn);
 }
 
-void site_queue(struct qmgr *q, struct part *p)
+static void rate_passed(void *arg)
+{
+    struct site *s = arg;
+    take_turn(s->qmgr, s);
+    qmgr_wake(s->qmgr);
+}
+
+int site_queue(struct qmgr *q, struct part *p)
 {
     struct site *s = p->site;
-    p->queued = true;
-    TAILQ_INSERT_TAIL(&s->queue, p, in_queue);
+    const struct message *m = p->round->message;
+    int r = fair_push(&s->queue, &p->turn, p->round->tenant, (enum lane)m->lane);
+    if (r < 0)
+        return r;
     s->used_ms = clock_mono_ms();
     take_turn(q, s);
     qmgr_wake(q);
+    return 0;
 }
 
 void site_unqueue(struct qmgr *q, struct part *p)
 {
-    if (!p->queued)
+    if (p->turn.share == NULL)
         return;
-    p->queued = false;
-    TAILQ_REMOVE(&p->site->queue, p, in_queue);
-    if (TAILQ_EMPTY(&p->site->queue))
+    fair_remove(&p->turn);
+    if (p->site->queue.count == 0)
         leave_turn(q, p->site);
 }
 
@@ -86,10 +155,16 @@ static bool site_down(const struct site *s)
     return s->down_until_ms > clock_mono_ms();
 }
 
+static struct part *next_part(struct site *s)
+{
+    struct fair_item *item = fair_next(&s->queue, NULL, NULL);
+    return item != NULL ? (struct part *)((char *)item - offsetof(struct part, turn)) : NULL;
+}
+
 /* Mail for a site that is down is put off as if it had been tried, without the cost of trying. */
 static void put_off(struct qmgr *q, struct site *s)
 {
-    struct part *p = TAILQ_FIRST(&s->queue);
+    struct part *p = next_part(s);
     struct round *r = p->round;
     const struct outcome o = {.outcome = OUTCOME_TRY_LATER,
                               .enhanced = "4.4.1",
@@ -103,27 +178,45 @@ static void put_off(struct qmgr *q, struct site *s)
     round_check(r);
 }
 
+/* One delivery to the site whose turn it is.  0, or -EAGAIN: no smtp-out has room. */
+static int send_one(struct qmgr *q, struct site *s)
+{
+    uint64_t wait_ms = rate_wait_ms(s);
+    if (wait_ms > 0) {
+        leave_turn(q, s);
+        timer_set_ms(&s->rate_timer, wait_ms);
+        return 0;
+    }
+    struct part *p = next_part(s);
+    size_t before = p->count;
+    int r = worker_deliver(p);
+    if (r < 0)
+        return r;
+    fair_charge(&p->turn, (int64_t)(before - p->count));
+    s->tokens -= 1;
+    s->in_flight++;
+    q->sites.in_flight++;
+    if (p->count == 0)
+        site_unqueue(q, p);
+    leave_turn(q, s);
+    take_turn(q, s);
+    return 0;
+}
+
 void site_schedule(struct qmgr *q)
 {
     struct site *s;
     while (q->settled && q->sites.in_flight < (size_t)q->settings.deliveries_max &&
            (s = TAILQ_FIRST(&q->sites.turn)) != NULL) {
-        if (site_down(s)) {
+        if (site_down(s))
             put_off(q, s);
-            continue;
-        }
-        struct part *p = TAILQ_FIRST(&s->queue);
-        int r = worker_deliver(p);
-        if (r < 0)
+        else if (send_one(q, s) < 0)
             return;
-        s->in_flight++;
-        q->sites.in_flight++;
-        if (p->count == 0)
-            site_unqueue(q, p);
-        leave_turn(q, s);
-        take_turn(q, s);
     }
 }
+
+/* -- what deliveries tell of the site --------------------------------------------------------------------------------
+ */
 
 /* The time aside: some seconds, doubling with each further failure. */
 static void set_aside(struct qmgr *q, struct site *s, const char *reason)
@@ -139,6 +232,24 @@ static void set_aside(struct qmgr *q, struct site *s, const char *reason)
                 (long long)(wait + 999) / 1000);
 }
 
+/* Additive growth and halving, as TCP does it; one more for each success until the first trouble. */
+static void grow_window(const struct qmgr *q, struct site *s)
+{
+    s->window += s->started ? 1 / s->window : 1;
+    if (s->window > concurrency_max(q, s))
+        s->window = concurrency_max(q, s);
+}
+
+static void cut_window(struct site *s)
+{
+    uint64_t now = clock_mono_ms();
+    if (now - s->cut_ms < SITE_CUT_EVERY_MS)
+        return;
+    s->cut_ms = now;
+    s->started = true;
+    s->window = s->window / 2 < 1 ? 1 : s->window / 2;
+}
+
 void site_delivered(struct qmgr *q, struct site *s, bool blamed, const char *reason)
 {
     s->in_flight--;
@@ -146,9 +257,12 @@ void site_delivered(struct qmgr *q, struct site *s, bool blamed, const char *rea
     s->used_ms = clock_mono_ms();
     if (!blamed) {
         site_revive(s);
-    } else if (!site_down(s) && ++s->failures >= SITE_FAILURES_DOWN) {
+        grow_window(q, s);
+    } else if (!site_down(s)) {
         /* Those that were under way when it went down say nothing new. */
-        set_aside(q, s, reason);
+        cut_window(s);
+        if (++s->failures >= SITE_FAILURES_DOWN)
+            set_aside(q, s, reason);
     }
     take_turn(q, s);
     qmgr_wake(q);
@@ -173,6 +287,8 @@ static void site_free(struct qmgr *q, struct site *s)
 {
     HASH_DELETE(hh, q->sites.all, s);
     leave_turn(q, s);
+    timer_deinit(&s->rate_timer);
+    fair_deinit(&s->queue);
     free(s->key);
     free(s->down_reason);
     free(s);
@@ -183,7 +299,7 @@ void site_expire(struct qmgr *q)
     struct site *s, *next;
     uint64_t now = clock_mono_ms();
     HASH_ITER (hh, q->sites.all, s, next)
-        if (s->in_flight == 0 && TAILQ_EMPTY(&s->queue) && now - s->used_ms > SITE_FORGET_MS)
+        if (s->in_flight == 0 && s->queue.count == 0 && now - s->used_ms > SITE_FORGET_MS)
             site_free(q, s);
 }
 

@@ -8,15 +8,24 @@
 
 #include "base/hash.h"
 #include "base/list.h"
+#include "io/loop.h"
 #include "qmgr/message.h"
 
 struct site {
+    struct qmgr *qmgr;
     char *key;
-    TAILQ_HEAD(, part) queue;
+    struct fair_queue queue;          /* parts */
+    const struct settings_site *rule; /* NULL = none */
     unsigned in_flight;
-    bool in_turn;           /* stands in sites->turn */
-    unsigned failures;      /* in a row, of the site as such */
-    uint64_t down_until_ms; /* monotonic; 0 = up */
+    double window;           /* deliveries at a time, as the site bears them */
+    bool started;            /* the window grows quickly until the first trouble */
+    uint64_t cut_ms;         /* when the window was last cut */
+    double tokens;           /* deliveries that the rate allows now */
+    uint64_t tokens_ms;      /* when they were counted */
+    struct timer rate_timer; /* until the next token */
+    bool in_turn;            /* stands in sites->turn */
+    unsigned failures;       /* in a row, of the site as such */
+    uint64_t down_until_ms;  /* monotonic; 0 = up */
     char *down_reason;
     uint64_t used_ms; /* last time anything happened */
     TAILQ_ENTRY(site) turn;
@@ -31,8 +40,8 @@ struct sites {
 
 /* Finds or makes it.  NULL when memory is short. */
 struct site *site_get(struct qmgr *q, const char *key);
-/* Queues a part whose site is known. */
-void site_queue(struct qmgr *q, struct part *p);
+/* Queues a part whose site is known.  0 or -ENOMEM. */
+int site_queue(struct qmgr *q, struct part *p);
 void site_unqueue(struct qmgr *q, struct part *p);
 /* Sends what may be sent now, sites in turn. */
 void site_schedule(struct qmgr *q);

@@ -20,10 +20,10 @@ bool server_has_space(struct server *server, uint64_t message_bytes)
     return server->free_bytes >= wanted && server->free_bytes - wanted >= message_bytes;
 }
 
-void server_announce(struct server *server, const char *queue_id)
+void server_announce(struct server *server, const char *queue_id, const char *tenant, uint32_t lane)
 {
     struct ipc_channel *channel = server->qmgr != NULL ? ipc_client_channel(server->qmgr) : NULL;
-    const struct ipc_submitted submitted = {.queue_id = queue_id};
+    const struct ipc_submitted submitted = {.queue_id = queue_id, .tenant = tenant, .lane = lane};
     if (channel != NULL)
         ipc_send(channel, IPC_SUBMITTED, &submitted, -1);
 }

@@ -36,7 +36,7 @@ struct server {
 /* Room for a message of that many bytes besides min_free_space? */
 bool server_has_space(struct server *server, uint64_t message_bytes);
 /* Tells qmgr; when it is away it finds the message by itself. */
-void server_announce(struct server *server, const char *queue_id);
+void server_announce(struct server *server, const char *queue_id, const char *tenant, uint32_t lane);
 
 /* No new sessions; those that wait for a command get 421, the others finish their message first. */
 void server_drain(struct server *server);

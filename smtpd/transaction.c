@@ -71,6 +71,11 @@ int transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rcp
     return 0;
 }
 
+static const char *tenant_of(const struct session *s)
+{
+    return s->credential != NULL ? s->tenant : s->listener->tenant;
+}
+
 static uint32_t envelope_flags(const struct transaction *t)
 {
     uint32_t flags = t->mail.smtputf8 ? ENVELOPE_SMTPUTF8 : 0;
@@ -90,7 +95,8 @@ static int begin_injection(struct transaction *t, int64_t now_us, struct injecti
         .arrived_us = now_us,
         .sender = t->mail.from.text,
         .credential = s->credential,
-        .tenant = s->credential != NULL ? s->tenant : s->listener->tenant,
+        .tenant = tenant_of(s),
+        .priority = (uint32_t)s->listener->lane,
         .client_address = s->client,
         .client_name = s->helo,
         .listener = s->listener->name,
@@ -146,8 +152,8 @@ static char *accepted_line(const struct transaction *t)
         "accepted: from=<%s>, size=%llu, nrcpt=%zu, client=%s[%s], listener=%s, credential=%s, tenant=%s, "
         "proto=%s, tls=%s, message-id=%s",
         t->mail.from.text, (unsigned long long)content_bytes(t->content), t->recipient_count, s->helo, s->client,
-        s->listener->name, login ? s->credential : "", login ? s->tenant : s->listener->tenant, t->protocol,
-        t->tls[0] != '\0' ? t->tls : "none", content_message_id(t->content));
+        s->listener->name, login ? s->credential : "", tenant_of(s), t->protocol, t->tls[0] != '\0' ? t->tls : "none",
+        content_message_id(t->content));
 }
 
 /* The client may be gone: then it never got the 250 and will send the message again. */
@@ -185,7 +191,17 @@ static void on_committed(struct transaction *t, const char *id, int result)
 struct commit {
     struct server *server;
     struct transaction *transaction;
+    char *tenant; /* for qmgr, which queues the message among its tenant's */
+    uint32_t lane;
 };
+
+static void commit_free(struct commit *commit)
+{
+    if (commit == NULL)
+        return;
+    free(commit->tenant);
+    free(commit);
+}
 
 static void commit_done(void *arg, const char *id, int result)
 {
@@ -193,19 +209,33 @@ static void commit_done(void *arg, const char *id, int result)
     struct server *server = commit->server;
     on_committed(commit->transaction, id, result);
     if (result == 0)
-        server_announce(server, id);
-    free(commit);
+        server_announce(server, id, commit->tenant, commit->lane);
+    commit_free(commit);
     server_check_idle(server);
+}
+
+static struct commit *commit_new(struct transaction *t)
+{
+    const struct session *s = t->session;
+    struct commit *commit = calloc(1, sizeof(*commit));
+    if (commit == NULL)
+        return NULL;
+    *commit = (struct commit){s->server, t, strdup(tenant_of(s)), (uint32_t)s->listener->lane};
+    if (commit->tenant == NULL) {
+        commit_free(commit);
+        return NULL;
+    }
+    return commit;
 }
 
 void transaction_commit(struct transaction *t)
 {
     struct session *s = t->session;
-    struct commit *commit = calloc(1, sizeof(*commit));
+    struct commit *commit = commit_new(t);
     struct injection *injection = content_take_injection(t->content);
     t->accepted = accepted_line(t);
     if (commit == NULL || t->accepted == NULL) {
-        free(commit);
+        commit_free(commit);
         injection_abort(injection);
         s->phase = SESSION_COMMAND;
         session_decline(s, 451, "4.3.0", "no memory, try again later");
@@ -213,7 +243,6 @@ void transaction_commit(struct transaction *t)
         s->transaction = NULL;
         return;
     }
-    *commit = (struct commit){s->server, t};
     t->committing = true;
     session_wait(s, SESSION_COMMIT);
     injection_commit(injection, content_flags(t->content), commit_done, commit);

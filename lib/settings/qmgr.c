@@ -3,8 +3,12 @@
 #include <errno.h>
 #include <stddef.h>
 
-#define AT(field) offsetof(struct settings_qmgr, field)
-#define DAY_MS    INT64_C(86400000)
+#define AT(field)        offsetof(struct settings_qmgr, field)
+#define AT_SITE(field)   offsetof(struct settings_site, field)
+#define AT_TENANT(field) offsetof(struct settings_tenant, field)
+#define DAY_MS           INT64_C(86400000)
+
+static const char *const lanes[] = {"transactional", "bulk", NULL};
 
 static const struct conf_param params[] = {
     {"retry_min", CONF_DURATION, AT(retry_min_ms), "5m", 1000, 30 * DAY_MS, NULL,
@@ -19,13 +23,41 @@ static const struct conf_param params[] = {
      "Tell the sender once that a message waits when it is this old; 0 = never"},
     {"active_messages_max", CONF_INT, AT(active_messages_max), "20000", 100, 1000000, NULL,
      "Messages worked on at a time; others wait in the queue"},
+    {"greylist_retry", CONF_DURATION, AT(greylist_retry_ms), "1m", 1000, DAY_MS, NULL,
+     "Wait after a first attempt that was put off with 450 or 451, if retry_min is longer"},
+    {"site_concurrency_start", CONF_INT, AT(site_concurrency_start), "5", 1, 10000, NULL,
+     "Deliveries to one site at a time before anything is known of it; grows on success and shrinks on trouble"},
     {"site_concurrency_max", CONF_INT, AT(site_concurrency_max), "20", 1, 10000, NULL,
-     "Deliveries to one site at a time"},
+     "Deliveries to one site at a time at most"},
     {"deliveries_max", CONF_INT, AT(deliveries_max), "1000", 1, 100000, NULL, "Deliveries at a time in all"},
     {"scan_interval", CONF_DURATION, AT(scan_interval_ms), "60s", 1000, DAY_MS, NULL,
      "How often the queue is looked through for messages nobody announced"},
     {"sign_wait_max", CONF_DURATION, AT(sign_wait_max_ms), "30s", 100, DAY_MS, NULL,
      "How long a message waits for a DKIM signer that does not answer before the attempt is put off"},
+    {0},
+};
+
+static const struct conf_param site_params[] = {
+    {"concurrency_max", CONF_INT, AT_SITE(concurrency_max), "0", 0, 10000, NULL,
+     "Deliveries to the site at a time at most; 0 = site_concurrency_max"},
+    {"messages_per_minute", CONF_INT, AT_SITE(messages_per_minute), "0", 0, 100000000, NULL,
+     "Deliveries to the site in a minute, evenly spread; 0 = no limit"},
+    {0},
+};
+
+static const struct conf_param tenant_params[] = {
+    {"weight", CONF_INT, AT_TENANT(weight), "1", 1, 1000, NULL,
+     "Share of the tenant where several have mail for a site or wait for the machine"},
+    {"lane", CONF_ENUM, AT_TENANT(lane), "transactional", 0, 0, lanes,
+     "bulk = all mail of the tenant waits behind everybody's transactional mail"},
+    {0},
+};
+
+static const struct conf_block blocks[] = {
+    {"site", site_params, sizeof(struct settings_site), AT(sites),
+     "Limits of sites; the name is a pattern for their best host (*.example.com) or route (route:name); the first that "
+     "matches counts"},
+    {"tenant", tenant_params, sizeof(struct settings_tenant), AT(tenants), "How much of the machine a tenant gets"},
     {0},
 };
 
@@ -40,4 +72,4 @@ static int check(const void *settings, struct buf *why)
 }
 
 const struct conf_schema settings_qmgr_schema = {
-    .file = "qmgr.conf", .params = params, .size = sizeof(struct settings_qmgr), .check = check};
+    .file = "qmgr.conf", .params = params, .blocks = blocks, .size = sizeof(struct settings_qmgr), .check = check};

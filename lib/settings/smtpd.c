@@ -57,6 +57,8 @@ static const struct conf_param params[] = {
     {0},
 };
 
+static const char *const lanes[] = {"transactional", "bulk", NULL};
+
 static const struct conf_param listener_params[] = {
     {"address", CONF_ADDRESSES, AT_LISTENER(address), "", 0, 0, NULL, "Addresses with port to listen on"},
     {"tls", CONF_ENUM, AT_LISTENER(tls), "starttls", 0, 0, tls_modes,
@@ -69,6 +71,8 @@ static const struct conf_param listener_params[] = {
     {"trusted_networks", CONF_NETWORKS, AT_LISTENER(trusted_networks), "", 0, 0, NULL,
      "Networks whose clients may relay without login"},
     {"tenant", CONF_STRING, AT_LISTENER(tenant), "", 0, 0, NULL, "Whose mail it is when the client did not log in"},
+    {"lane", CONF_ENUM, AT_LISTENER(lane), "transactional", 0, 0, lanes,
+     "Bulk mail waits behind everybody's transactional mail"},
     {0},
 };
 

@@ -12,6 +12,8 @@ enum listener_auth { LISTENER_AUTH_NO, LISTENER_AUTH_OPTIONAL, LISTENER_AUTH_REQ
 enum listener_role { LISTENER_RELAY, LISTENER_SUBMISSION };
 
 /* listener "submission" { ... } */
+enum listener_lane { LISTENER_LANE_TRANSACTIONAL, LISTENER_LANE_BULK };
+
 struct settings_listener {
     char *name;
     struct conf_addresses address;
@@ -20,6 +22,7 @@ struct settings_listener {
     int role; /* enum listener_role */
     struct conf_networks trusted_networks;
     char *tenant; /* of mail that comes without authentication */
+    int lane;     /* enum listener_lane */
 };
 
 /* certificate "example" { ... }: for clients that name a host of it (SNI). */
