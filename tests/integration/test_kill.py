@@ -116,5 +116,6 @@ def test_no_acknowledged_message_is_lost(world, capsys):
               f"({by_client} sent again by a client that got no reply, {by_us} delivered again by us); "
               f"notices {len(home.messages)} for {REFUSED} refused recipients; refused connections {closed.connections}")
     assert set(hits) == set(suites.PROGRAMS), hits
-    # Two thousand of them may not arrive twice because a few programs die.
-    assert by_us <= 200, by_us
+    # What a killed smtp-out had handed to the network is delivered all the same, and again: at most what it had in flight,
+    # which is the concurrency of each site (20 by default).  No other program's death repeats a delivery.
+    assert by_us <= hits["smtp-out"] * 20, by_us
