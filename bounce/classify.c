@@ -1,4 +1,4 @@
-#include "classify.h"
+#include "bounce/classify.h"
 
 #include <stddef.h>
 #include <string.h>

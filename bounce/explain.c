@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "classify.h"
+#include "bounce/classify.h"
 #include "mail/date.h"
 #include "mail/header.h"
-#include "notice.h"
-#include "write.h"
+#include "bounce/notice.h"
+#include "bounce/write.h"
 
 #define INDENT      "    "
 #define SUBJECT_MAX 400

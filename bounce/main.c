@@ -7,7 +7,7 @@
 
 #include "base/text.h"
 #include "log/log.h"
-#include "office.h"
+#include "bounce/office.h"
 #include "service/service.h"
 
 /* Each is a commit under way: enough to keep a disk busy, few enough to be no load. */

@@ -1,4 +1,4 @@
-#include "notice.h"
+#include "bounce/notice.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "mail/date.h"
 #include "queue/envelope.h"
-#include "write.h"
+#include "bounce/write.h"
 
 #define BOUNDARY_MAX 48
 

@@ -4,8 +4,8 @@
 #define POSTHOUSE_BOUNCE_NOTICE_H
 
 #include "base/buf.h"
-#include "original.h"
-#include "owed.h"
+#include "bounce/original.h"
+#include "bounce/owed.h"
 
 #define NOTICE_ENVID_MAX 101 /* decoded, with its NUL: shorter than its xtext form */
 

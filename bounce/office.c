@@ -1,4 +1,4 @@
-#include "office.h"
+#include "bounce/office.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,10 +11,10 @@
 #include "io/offload.h"
 #include "log/log.h"
 #include "mail/dsn.h"
-#include "notice.h"
-#include "original.h"
-#include "owed.h"
-#include "remember.h"
+#include "bounce/notice.h"
+#include "bounce/original.h"
+#include "bounce/owed.h"
+#include "bounce/remember.h"
 
 #define EXPIRE_INTERVAL_MS (60 * 60 * 1000)
 #define ANSWERED_MAX       1024

@@ -1,4 +1,4 @@
-#include "original.h"
+#include "bounce/original.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "owed.h"
+#include "bounce/owed.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "remember.h"
+#include "bounce/remember.h"
 
 #include <errno.h>
 #include <stdio.h>

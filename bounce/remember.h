@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "classify.h"
+#include "bounce/classify.h"
 #include "ipc/catalogue.h"
 #include "settings/bounce.h"
 #include "store/suppression.h"

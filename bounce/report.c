@@ -6,8 +6,8 @@
 #include "base/text.h"
 #include "mail/date.h"
 #include "mail/status.h"
-#include "notice.h"
-#include "write.h"
+#include "bounce/notice.h"
+#include "bounce/write.h"
 
 static int write_date(struct buf *out, const char *name, uint64_t time_s)
 {

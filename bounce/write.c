@@ -1,4 +1,4 @@
-#include "write.h"
+#include "bounce/write.h"
 
 #include <string.h>
 

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "commands.h"
-#include "keys.h"
+#include "ctl/commands.h"
+#include "ctl/keys.h"
 #include "service/privileges.h"
 #include "settings/smtpd.h"
 #include "store/credentials.h"

@@ -2,7 +2,7 @@
 #ifndef POSTHOUSE_CTL_COMMANDS_H
 #define POSTHOUSE_CTL_COMMANDS_H
 
-#include "phrase.h"
+#include "ctl/phrase.h"
 
 /* suite.c */
 int suite_start(struct ctl *c, const struct args *a);

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "commands.h"
+#include "ctl/commands.h"
 #include "conf/value.h"
-#include "json.h"
+#include "ctl/json.h"
 #include "settings/settings.h"
 
 #define OUTPUT_MAX (16 * 1024 * 1024)

@@ -9,9 +9,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
-#include "commands.h"
-#include "keys.h"
-#include "listing.h"
+#include "ctl/commands.h"
+#include "ctl/keys.h"
+#include "ctl/listing.h"
 #include "mail/domain.h"
 
 #define SELECTOR_MAX 63 /* one label, of which "-ed25519" is added to the second key */

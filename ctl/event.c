@@ -1,4 +1,4 @@
-#include "event.h"
+#include "ctl/event.h"
 
 #include <ctype.h>
 #include <stdlib.h>

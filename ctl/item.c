@@ -1,10 +1,10 @@
-#include "item.h"
+#include "ctl/item.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "listing.h"
+#include "ctl/listing.h"
 
 #define OUTPUT_MAX (256 * 1024 * 1024) /* bytes: a message with all the recipients and history it may have */
 

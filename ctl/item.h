@@ -2,8 +2,8 @@
 #ifndef POSTHOUSE_CTL_ITEM_H
 #define POSTHOUSE_CTL_ITEM_H
 
-#include "ctl.h"
-#include "json.h"
+#include "ctl/ctl.h"
+#include "ctl/json.h"
 #include "queue/file.h"
 
 struct item {

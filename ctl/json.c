@@ -1,4 +1,4 @@
-#include "json.h"
+#include "ctl/json.h"
 
 #include <string.h>
 #include <time.h>

@@ -1,4 +1,4 @@
-#include "keys.h"
+#include "ctl/keys.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef POSTHOUSE_CTL_KEYS_H
 #define POSTHOUSE_CTL_KEYS_H
 
-#include "ctl.h"
+#include "ctl/ctl.h"
 #include "dkim/key_table.h"
 
 /* The path of the key table, which the caller frees.  CTL_OK, or what to exit with after saying why. */

@@ -1,4 +1,4 @@
-#include "listing.h"
+#include "ctl/listing.h"
 
 #include <string.h>
 #include <time.h>

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "json.h"
+#include "ctl/json.h"
 
 struct listing_column {
     const char *key;   /* in JSON; NULL ends the table */

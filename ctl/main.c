@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "commands.h"
+#include "ctl/commands.h"
 #include "service/service.h"
 
 #define DEFAULT_CONFIG_DIR "/etc/posthouse" /* may be missing: defaults throughout */

@@ -1,4 +1,4 @@
-#include "password.h"
+#include "ctl/password.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "ctl.h"
+#include "ctl/ctl.h"
 #include "store/credentials.h"
 
 #define GENERATED_CHARACTERS 24 /* of 57: 139 bits */

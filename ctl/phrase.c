@@ -1,4 +1,4 @@
-#include "phrase.h"
+#include "ctl/phrase.h"
 
 #include <errno.h>
 #include <stdbool.h>

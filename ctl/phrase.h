@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "ctl.h"
+#include "ctl/ctl.h"
 
 #define ARGS_MAX    256 /* positional ones */
 #define OPTIONS_MAX 8

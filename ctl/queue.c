@@ -6,9 +6,9 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "commands.h"
-#include "item.h"
-#include "listing.h"
+#include "ctl/commands.h"
+#include "ctl/item.h"
+#include "ctl/listing.h"
 #include "queue/file.h"
 
 #define PAGE 1000

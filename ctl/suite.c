@@ -14,8 +14,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
-#include "commands.h"
-#include "listing.h"
+#include "ctl/commands.h"
+#include "ctl/listing.h"
 #include "service/service.h"
 
 #define START_TIMEOUT_S 60

@@ -5,8 +5,8 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "commands.h"
-#include "listing.h"
+#include "ctl/commands.h"
+#include "ctl/listing.h"
 #include "store/suppression.h"
 
 #define PAGE     500

@@ -1,5 +1,5 @@
 /* The phrases of the admin command; posthouse(1) lists the same ones, which a test checks. */
-#include "commands.h"
+#include "ctl/commands.h"
 
 const struct phrase phrases[] = {
     {"start", "[--timeout SECONDS]", NEEDS_SETTINGS, suite_start,

@@ -8,10 +8,10 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "commands.h"
-#include "event.h"
-#include "item.h"
-#include "listing.h"
+#include "ctl/commands.h"
+#include "ctl/event.h"
+#include "ctl/item.h"
+#include "ctl/listing.h"
 #include "queue/id.h"
 #include "service/service.h"
 

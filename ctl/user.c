@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "commands.h"
-#include "listing.h"
-#include "password.h"
+#include "ctl/commands.h"
+#include "ctl/listing.h"
+#include "ctl/password.h"
 #include "settings/auth.h"
 #include "store/credentials.h"
 

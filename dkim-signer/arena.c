@@ -1,4 +1,4 @@
-#include "arena.h"
+#include "dkim-signer/arena.h"
 
 #include <stdalign.h>
 #include <stdint.h>

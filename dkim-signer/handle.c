@@ -6,7 +6,7 @@
  * program defines a function of that name here: for a text that is one of our handles it returns the key parsed at the
  * start; for any other it calls the function of libcrypto.  signer.c proves at each start that a signature made this
  * way verifies, and hands out real PEM texts if not (another linking, another libopendkim): slower, and still right. */
-#include "handle.h"
+#include "dkim-signer/handle.h"
 
 #include <dlfcn.h>
 #include <errno.h>

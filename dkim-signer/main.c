@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "log/log.h"
 #include "service/service.h"
-#include "signer.h"
+#include "dkim-signer/signer.h"
 
 #define LINES_MAX 65536
 

@@ -1,7 +1,7 @@
 /* The message is read with pread and not through a mapping: what somebody truncates under a mapping is SIGBUS for
  * whoever reads it, so one damaged queue file would end the signer again and again.  pread only comes back short.
  * Copying 64 KiB costs a few microseconds beside the hash over it. */
-#include "message.h"
+#include "dkim-signer/message.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "self_test.h"
+#include "dkim-signer/self_test.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <opendkim/dkim.h>
 
 #include "base/cleanup.h"
-#include "handle.h"
+#include "dkim-signer/handle.h"
 
 #define RECORD_MAX 4096
 

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "signer.h"
+#include "dkim-signer/signer.h"
 
 /* Signs a message with a fresh key of each type and verifies it.  by_handle[type]: whether handles are good; where they
  * are not, why gets a sentence for the log.  -EIO when not even a PEM text signs. */

@@ -1,4 +1,4 @@
-#include "signer.h"
+#include "dkim-signer/signer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arena.h"
+#include "dkim-signer/arena.h"
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "handle.h"
-#include "message.h"
-#include "self_test.h"
+#include "dkim-signer/handle.h"
+#include "dkim-signer/message.h"
+#include "dkim-signer/self_test.h"
 
 #define HEADERS_MAX 65536
 #define TEXT_MAX    4096

@@ -1,4 +1,4 @@
-#include "auth.h"
+#include "smtp-out/auth.h"
 
 #include <errno.h>
 #include <sasl/sasl.h>

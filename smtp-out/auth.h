@@ -3,7 +3,7 @@
 #define POSTHOUSE_SMTP_OUT_AUTH_H
 
 #include "base/buf.h"
-#include "route.h"
+#include "smtp-out/route.h"
 #include "smtp/ehlo.h"
 
 struct auth;

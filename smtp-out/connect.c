@@ -1,11 +1,11 @@
-#include "connect.h"
+#include "smtp-out/connect.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth.h"
+#include "smtp-out/auth.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "log/log.h"

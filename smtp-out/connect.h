@@ -3,9 +3,9 @@
 #ifndef POSTHOUSE_SMTP_OUT_CONNECT_H
 #define POSTHOUSE_SMTP_OUT_CONNECT_H
 
-#include "failure.h"
-#include "session.h"
-#include "site.h"
+#include "smtp-out/failure.h"
+#include "smtp-out/session.h"
+#include "smtp-out/site.h"
 
 struct connect;
 

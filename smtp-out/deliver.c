@@ -1,4 +1,4 @@
-#include "deliver.h"
+#include "smtp-out/deliver.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -6,11 +6,11 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "job.h"
+#include "smtp-out/job.h"
 #include "log/log.h"
 #include "mail/dsn.h"
 #include "queue/envelope.h"
-#include "session.h"
+#include "smtp-out/session.h"
 
 _Static_assert(IPC_RECIPIENTS_MAX <= UINT8_MAX, "pending and accepted hold indexes in a byte");
 

@@ -1,4 +1,4 @@
-#include "failure.h"
+#include "smtp-out/failure.h"
 
 #include <stdio.h>
 

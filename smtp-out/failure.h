@@ -2,8 +2,8 @@
 #ifndef POSTHOUSE_SMTP_OUT_FAILURE_H
 #define POSTHOUSE_SMTP_OUT_FAILURE_H
 
-#include "session.h"
-#include "verdict.h"
+#include "smtp-out/session.h"
+#include "smtp-out/verdict.h"
 
 struct failure {
     struct verdict verdict;

@@ -1,4 +1,4 @@
-#include "job.h"
+#include "smtp-out/job.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,8 +8,8 @@
 
 #include "base/text.h"
 #include "log/log.h"
-#include "pool.h"
-#include "result.h"
+#include "smtp-out/pool.h"
+#include "smtp-out/result.h"
 
 static void job_find_session(struct job *j);
 

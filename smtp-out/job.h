@@ -3,10 +3,10 @@
 #ifndef POSTHOUSE_SMTP_OUT_JOB_H
 #define POSTHOUSE_SMTP_OUT_JOB_H
 
-#include "connect.h"
-#include "deliver.h"
-#include "out.h"
-#include "site.h"
+#include "smtp-out/connect.h"
+#include "smtp-out/deliver.h"
+#include "smtp-out/out.h"
+#include "smtp-out/site.h"
 
 struct job_recipient {
     uint32_t index, notify;

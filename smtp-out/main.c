@@ -8,10 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "auth.h"
+#include "smtp-out/auth.h"
 #include "log/log.h"
-#include "order.h"
-#include "out.h"
+#include "smtp-out/order.h"
+#include "smtp-out/out.h"
 #include "service/service.h"
 
 static struct {

@@ -1,4 +1,4 @@
-#include "order.h"
+#include "smtp-out/order.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -6,10 +6,10 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "job.h"
+#include "smtp-out/job.h"
 #include "log/log.h"
-#include "result.h"
-#include "site.h"
+#include "smtp-out/result.h"
+#include "smtp-out/site.h"
 
 enum { SEND_AGAIN_MS = 20 };
 

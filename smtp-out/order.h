@@ -2,7 +2,7 @@
 #ifndef POSTHOUSE_SMTP_OUT_ORDER_H
 #define POSTHOUSE_SMTP_OUT_ORDER_H
 
-#include "out.h"
+#include "smtp-out/out.h"
 
 /* Connects to qmgr.  0 or -ENOMEM. */
 int order_open(struct out *out, const char *socket_path, const struct ipc_identity *self);

@@ -1,11 +1,11 @@
-#include "out.h"
+#include "smtp-out/out.h"
 
 #include <errno.h>
 
-#include "job.h"
-#include "order.h"
-#include "pool.h"
-#include "result.h"
+#include "smtp-out/job.h"
+#include "smtp-out/order.h"
+#include "smtp-out/pool.h"
+#include "smtp-out/result.h"
 
 static void send_again(void *arg)
 {

@@ -11,7 +11,7 @@
 #include "dns/cache.h"
 #include "io/loop.h"
 #include "ipc/channel.h"
-#include "route.h"
+#include "smtp-out/route.h"
 #include "settings/smtp_out.h"
 
 struct job;

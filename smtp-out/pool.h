@@ -2,7 +2,7 @@
 #ifndef POSTHOUSE_SMTP_OUT_POOL_H
 #define POSTHOUSE_SMTP_OUT_POOL_H
 
-#include "session.h"
+#include "smtp-out/session.h"
 
 /* Takes a session whose transaction is over; it is said QUIT to when nobody wants it in time, when there are too many,
  * or when it has carried enough. */

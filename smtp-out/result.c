@@ -1,9 +1,9 @@
-#include "result.h"
+#include "smtp-out/result.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "job.h"
+#include "smtp-out/job.h"
 #include "log/log.h"
 
 enum { SEND_AGAIN_MS = 20 };

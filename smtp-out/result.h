@@ -2,7 +2,7 @@
 #ifndef POSTHOUSE_SMTP_OUT_RESULT_H
 #define POSTHOUSE_SMTP_OUT_RESULT_H
 
-#include "out.h"
+#include "smtp-out/out.h"
 
 /* RESULTs of the recipients decided, and DELIVER_DONE; what does not go now goes later. */
 void result_send(struct job *j);

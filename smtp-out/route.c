@@ -1,4 +1,4 @@
-#include "route.h"
+#include "smtp-out/route.h"
 
 #include <errno.h>
 #include <fcntl.h>

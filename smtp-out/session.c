@@ -1,4 +1,4 @@
-#include "session.h"
+#include "smtp-out/session.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -7,11 +7,11 @@
 
 #include "base/hash.h"
 #include "base/list.h"
-#include "out.h"
+#include "smtp-out/out.h"
 #include "smtp/ehlo.h"
 #include "smtp/reply.h"
 #include "tls/stream.h"
-#include "verdict.h"
+#include "smtp-out/verdict.h"
 
 enum {
     SESSION_INPUT_MAX = 32 * 1024,

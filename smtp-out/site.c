@@ -1,4 +1,4 @@
-#include "site.h"
+#include "smtp-out/site.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 #define POSTHOUSE_SMTP_OUT_SITE_H
 
 #include "dns/mx.h"
-#include "out.h"
-#include "verdict.h"
+#include "smtp-out/out.h"
+#include "smtp-out/verdict.h"
 
 enum { SITE_KEY_MAX = 640, SITE_REPLY_MAX = 512 };
 

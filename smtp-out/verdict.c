@@ -1,4 +1,4 @@
-#include "verdict.h"
+#include "smtp-out/verdict.h"
 
 #include <limits.h>
 #include <stdbool.h>

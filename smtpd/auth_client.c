@@ -1,4 +1,4 @@
-#include "auth_client.h"
+#include "smtpd/auth_client.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -10,10 +10,10 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "command.h"
-#include "limits.h"
+#include "smtpd/command.h"
+#include "smtpd/limits.h"
 #include "log/log.h"
-#include "transaction.h"
+#include "smtpd/transaction.h"
 
 static bool is_offered(const struct session *s, const char *mechanism)
 {

@@ -3,9 +3,9 @@
  *     data = "DATA" CRLF, then content, ended by CRLF "." CRLF
  */
 #include "base/text.h"
-#include "command.h"
+#include "smtpd/command.h"
 #include "log/log.h"
-#include "transaction.h"
+#include "smtpd/transaction.h"
 
 void cmd_data(struct session *s, char *argument)
 {

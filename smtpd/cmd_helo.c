@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
-#include "transaction.h"
+#include "smtpd/command.h"
+#include "smtpd/transaction.h"
 
 /* Names that clients make up are taken as they are (section 4.1.4: never refuse because of the name), as long as they
  * can stand in a trace field. */

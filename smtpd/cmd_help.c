@@ -2,7 +2,7 @@
  *
  *     help = "HELP" [ SP String ] CRLF
  */
-#include "command.h"
+#include "smtpd/command.h"
 
 void cmd_help(struct session *s, char *argument)
 {

@@ -4,8 +4,8 @@
  *     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
  */
 #include "base/text.h"
-#include "command.h"
-#include "transaction.h"
+#include "smtpd/command.h"
+#include "smtpd/transaction.h"
 
 static const struct {
     unsigned code;

@@ -2,7 +2,7 @@
  *
  *     noop = "NOOP" [ SP String ] CRLF
  */
-#include "command.h"
+#include "smtpd/command.h"
 
 void cmd_noop(struct session *s, char *argument)
 {

@@ -2,7 +2,7 @@
  *
  *     quit = "QUIT" CRLF
  */
-#include "command.h"
+#include "smtpd/command.h"
 
 void cmd_quit(struct session *s, char *argument)
 {

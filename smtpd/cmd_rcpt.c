@@ -6,9 +6,9 @@
 #include <time.h>
 
 #include "base/text.h"
-#include "command.h"
+#include "smtpd/command.h"
 #include "log/log.h"
-#include "transaction.h"
+#include "smtpd/transaction.h"
 
 static const struct {
     unsigned code;

@@ -2,8 +2,8 @@
  *
  *     rset = "RSET" CRLF
  */
-#include "command.h"
-#include "transaction.h"
+#include "smtpd/command.h"
+#include "smtpd/transaction.h"
 
 void cmd_rset(struct session *s, char *argument)
 {

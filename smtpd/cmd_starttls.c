@@ -2,7 +2,7 @@
  *
  *     starttls = "STARTTLS" CRLF
  */
-#include "command.h"
+#include "smtpd/command.h"
 #include "log/log.h"
 
 void cmd_starttls(struct session *s, char *argument)

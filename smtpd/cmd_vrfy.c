@@ -2,7 +2,7 @@
  *
  *     vrfy = "VRFY" SP String CRLF
  */
-#include "command.h"
+#include "smtpd/command.h"
 
 /* Section 7.3: a server need not tell who exists; a relay does not even know. */
 void cmd_vrfy(struct session *s, char *argument)

@@ -1,4 +1,4 @@
-#include "command.h"
+#include "smtpd/command.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 #define POSTHOUSE_SMTPD_COMMAND_H
 
 #include "base/buf.h"
-#include "session.h"
+#include "smtpd/session.h"
 
 /* A command line without CRLF; it is taken apart in place. */
 void command_run(struct session *s, char *line, size_t len);

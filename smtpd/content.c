@@ -1,4 +1,4 @@
-#include "content.h"
+#include "smtpd/content.h"
 
 #include <stdlib.h>
 #include <string.h>

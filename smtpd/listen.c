@@ -1,4 +1,4 @@
-#include "listen.h"
+#include "smtpd/listen.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "limits.h"
+#include "smtpd/limits.h"
 #include "log/log.h"
-#include "session.h"
+#include "smtpd/session.h"
 
 enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100 };
 

@@ -2,7 +2,7 @@
 #ifndef POSTHOUSE_SMTPD_LISTEN_H
 #define POSTHOUSE_SMTPD_LISTEN_H
 
-#include "server.h"
+#include "smtpd/server.h"
 
 struct listener {
     struct server *server;

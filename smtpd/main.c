@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth_client.h"
+#include "smtpd/auth_client.h"
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "limits.h"
-#include "listen.h"
+#include "smtpd/limits.h"
+#include "smtpd/listen.h"
 #include "log/log.h"
-#include "server.h"
+#include "smtpd/server.h"
 #include "service/privileges.h"
 #include "service/service.h"
-#include "session.h"
+#include "smtpd/session.h"
 
 enum { COMMIT_THREADS = 8, CERTIFICATES_MAX = 64 };
 

@@ -1,9 +1,9 @@
-#include "server.h"
+#include "smtpd/server.h"
 
 #include "base/clock.h"
-#include "listen.h"
+#include "smtpd/listen.h"
 #include "log/log.h"
-#include "session.h"
+#include "smtpd/session.h"
 
 bool server_has_space(struct server *server, uint64_t message_bytes)
 {

@@ -1,4 +1,4 @@
-#include "session.h"
+#include "smtpd/session.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,12 +8,12 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "command.h"
-#include "limits.h"
-#include "listen.h"
+#include "smtpd/command.h"
+#include "smtpd/limits.h"
+#include "smtpd/listen.h"
 #include "log/log.h"
 #include "smtp/reply.h"
-#include "transaction.h"
+#include "smtpd/transaction.h"
 
 enum {
     INPUT_LIMIT = 64 * 1024,

@@ -3,8 +3,8 @@
 #ifndef POSTHOUSE_SMTPD_SESSION_H
 #define POSTHOUSE_SMTPD_SESSION_H
 
-#include "auth_client.h"
-#include "server.h"
+#include "smtpd/auth_client.h"
+#include "smtpd/server.h"
 #include "smtp/command.h"
 #include "smtp/line.h"
 #include "tls/stream.h"

@@ -1,4 +1,4 @@
-#include "trace.h"
+#include "smtpd/trace.h"
 
 #include <string.h>
 

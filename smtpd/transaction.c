@@ -1,4 +1,4 @@
-#include "transaction.h"
+#include "smtpd/transaction.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "log/log.h"
-#include "trace.h"
+#include "smtpd/trace.h"
 
 struct transaction *transaction_new(struct session *s, const struct smtp_mail *mail)
 {

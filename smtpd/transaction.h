@@ -3,8 +3,8 @@
 #define POSTHOUSE_SMTPD_TRANSACTION_H
 
 #include "base/hash.h"
-#include "content.h"
-#include "session.h"
+#include "smtpd/content.h"
+#include "smtpd/session.h"
 
 struct transaction_recipient {
     char *address;

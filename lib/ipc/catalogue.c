@@ -27,13 +27,6 @@
     }                                                                                                                  \
     ;
 #include "ipc/catalogue.def"
-#undef MESSAGE
-#undef RECORD
-#undef U32
-#undef U64
-#undef STR
-#undef LIST
-#undef END
 
 static const struct ipc_message messages[IPC_TYPE_COUNT] = {
 #define MESSAGE(NAME, name, from_, to_, descriptor_, meaning_)                                                         \
@@ -45,13 +38,6 @@ static const struct ipc_message messages[IPC_TYPE_COUNT] = {
 #define LIST(name, field, record, meaning)
 #define END(name)
 #include "ipc/catalogue.def"
-#undef MESSAGE
-#undef RECORD
-#undef U32
-#undef U64
-#undef STR
-#undef LIST
-#undef END
 };
 
 static const char *const role_names[ROLE_COUNT] = {

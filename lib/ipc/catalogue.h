@@ -38,13 +38,6 @@ enum ipc_type {
 #define LIST(name, field, record, meaning)
 #define END(name)
 #include "ipc/catalogue.def"
-#undef MESSAGE
-#undef RECORD
-#undef U32
-#undef U64
-#undef STR
-#undef LIST
-#undef END
     IPC_TYPE_COUNT,
 };
 
@@ -62,13 +55,6 @@ enum ipc_type {
     }                                                                                                                  \
     ;
 #include "ipc/catalogue.def"
-#undef MESSAGE
-#undef RECORD
-#undef U32
-#undef U64
-#undef STR
-#undef LIST
-#undef END
 
 enum ipc_field_kind { IPC_FIELD_END, IPC_FIELD_U32, IPC_FIELD_U64, IPC_FIELD_STR, IPC_FIELD_LIST };
 
@@ -107,13 +93,6 @@ union ipc_any {
 #define LIST(name, field, record, meaning)
 #define END(name)
 #include "ipc/catalogue.def"
-#undef MESSAGE
-#undef RECORD
-#undef U32
-#undef U64
-#undef STR
-#undef LIST
-#undef END
 };
 int ipc_decode(char *data, size_t len, enum ipc_type *type, union ipc_any *message);
 void ipc_decoded_free(enum ipc_type type, union ipc_any *message);

@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "smtpd/auth/engine.h"
 
 #include <errno.h>
 #include <sasl/saslplug.h>

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "store/credentials.h"
-#include "verdict.h"
+#include "smtpd/auth/verdict.h"
 
 struct engine_options {
     const char *mechanisms; /* names, blanks between */

@@ -1,4 +1,4 @@
-#include "exchange.h"
+#include "smtpd/auth/exchange.h"
 
 #include <errno.h>
 #include <stdlib.h>

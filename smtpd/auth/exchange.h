@@ -4,7 +4,7 @@
 #ifndef POSTHOUSE_AUTH_EXCHANGE_H
 #define POSTHOUSE_AUTH_EXCHANGE_H
 
-#include "engine.h"
+#include "smtpd/auth/engine.h"
 #include "ipc/catalogue.h"
 
 #define EXCHANGE_MORE (-1) /* not over: `challenge` is for the client; else enum ipc_auth_result */

@@ -8,10 +8,10 @@
 
 #include "base/buf.h"
 #include "base/text.h"
-#include "engine.h"
+#include "smtpd/auth/engine.h"
 #include "log/log.h"
 #include "service/service.h"
-#include "session.h"
+#include "smtpd/auth/session.h"
 #include "settings/auth.h"
 
 #define DRAIN_CHECK_MS 100

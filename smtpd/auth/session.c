@@ -1,4 +1,4 @@
-#include "session.h"
+#include "smtpd/auth/session.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/text.h"
-#include "exchange.h"
+#include "smtpd/auth/exchange.h"
 #include "io/offload.h"
 #include "log/log.h"
 

@@ -7,7 +7,7 @@
 #define POSTHOUSE_AUTH_SESSION_H
 
 #include "ipc/channel.h"
-#include "throttle.h"
+#include "smtpd/auth/throttle.h"
 
 struct auth_limits {
     uint64_t step_timeout_ms; /* for each response of the client */

@@ -1,4 +1,4 @@
-#include "throttle.h"
+#include "smtpd/auth/throttle.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "verdict.h"
+#include "smtpd/auth/verdict.h"
 
 #include <stdlib.h>
 #include <string.h>

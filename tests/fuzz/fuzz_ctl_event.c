@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "event.h"
-#include "listing.h"
+#include "ctl/event.h"
+#include "ctl/listing.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

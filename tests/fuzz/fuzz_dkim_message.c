@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "signer.h"
-#include "self_test.h"
+#include "dkim-signer/signer.h"
+#include "dkim-signer/self_test.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "notice.h"
+#include "bounce/notice.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -11,7 +11,7 @@
 
 #include "base/encode.h"
 #include "base/text.h"
-#include "exchange.h"
+#include "smtpd/auth/exchange.h"
 
 static char folder[64], path[128];
 static struct credentials *admin;

@@ -14,10 +14,10 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/text.h"
-#include "engine.h"
+#include "smtpd/auth/engine.h"
 #include "ipc/channel.h"
 #include "log/log.h"
-#include "session.h"
+#include "smtpd/auth/session.h"
 
 static char folder[64], path[128], socket_path[128];
 static struct loop *loop;

@@ -8,8 +8,8 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "throttle.h"
-#include "verdict.h"
+#include "smtpd/auth/throttle.h"
+#include "smtpd/auth/verdict.h"
 
 static const struct throttle_limits limits = {.free_failures = 2,
                                               .delay_ms = 1000,

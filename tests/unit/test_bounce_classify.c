@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/text.h"
-#include "classify.h"
+#include "bounce/classify.h"
 
 static const struct {
     unsigned code;

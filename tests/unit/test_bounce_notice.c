@@ -14,7 +14,7 @@
 
 #include "base/text.h"
 #include "mail/dsn.h"
-#include "notice.h"
+#include "bounce/notice.h"
 #include "queue/envelope.h"
 
 #define HEADER "Received: by here\r\nSubject: Invoice 42\r\nTo: bob@example.net\r\n"

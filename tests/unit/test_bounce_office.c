@@ -15,7 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "office.h"
+#include "bounce/office.h"
 #include "queue/file.h"
 #include "queue/folder.h"
 

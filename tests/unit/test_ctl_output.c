@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "base/text.h"
-#include "event.h"
-#include "listing.h"
+#include "ctl/event.h"
+#include "ctl/listing.h"
 
 static void json_strings_are_escaped(void **state)
 {

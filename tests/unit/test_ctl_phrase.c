@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/text.h"
-#include "commands.h"
+#include "ctl/commands.h"
 
 static const struct phrase table[] = {
     {"stop", "", NEEDS_NOTHING, NULL, "Stop it"},

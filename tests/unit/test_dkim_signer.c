@@ -17,12 +17,12 @@
 
 #include <cmocka.h>
 
-#include "arena.h"
+#include "dkim-signer/arena.h"
 #include "base/text.h"
-#include "handle.h"
-#include "message.h"
-#include "self_test.h"
-#include "signer.h"
+#include "dkim-signer/handle.h"
+#include "dkim-signer/message.h"
+#include "dkim-signer/self_test.h"
+#include "dkim-signer/signer.h"
 
 static char rsa_domain[] = "example.com", second_domain[] = "second.example.com", rsa[] = "r1", ed25519[] = "e1";
 static struct key_table_row rows[] = {

@@ -23,11 +23,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "auth.h"
+#include "smtp-out/auth.h"
 #include "base/text.h"
 #include "dns/fake.h"
-#include "order.h"
-#include "out.h"
+#include "smtp-out/order.h"
+#include "smtp-out/out.h"
 #include "queue/envelope.h"
 #include "tls/selfsigned.h"
 #include "tls/server.h"

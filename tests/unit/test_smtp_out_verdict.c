@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/text.h"
-#include "verdict.h"
+#include "smtp-out/verdict.h"
 
 static void replies_are_judged(void **state)
 {

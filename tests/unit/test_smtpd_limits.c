@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "limits.h"
+#include "smtpd/limits.h"
 
 static char path[64];
 
