@@ -44,7 +44,7 @@ apt-get -q update
 apt-get -q install -y --no-install-recommends "$@" </dev/null
 for package; do
     if [ "$package" = unbound ] && command -v systemctl >/dev/null; then
-        systemctl --quiet disable unbound.service 2>/dev/null || true
+        systemctl --quiet disable unbound.service || true
     fi
 done
 '

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import tempfile
 
-from support import configuration, suite, wait
+from support import configuration, process, suite, wait
 
 HEAD = "# Written by scripts/run at every start.\n"
 RUN_DIRECTORY_MAX = 90  # posthouse.conf: the path of a socket is short
@@ -82,7 +82,7 @@ class Relay:
             # A session of its own: Ctrl-C is for us, and we stop the suite.
             self.process = subprocess.Popen([self.bin / "posthouse-master", "-c", self.config], stdin=subprocess.DEVNULL,
                                             stdout=err, stderr=err, start_new_session=True, cwd="/",
-                                            preexec_fn=suite.die_with_parent)
+                                            preexec_fn=process.die_with_parent)
 
         def ready():
             if self.process.poll() is not None:

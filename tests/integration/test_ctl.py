@@ -89,7 +89,10 @@ def test_users(relay):
 
 def test_password_is_not_echoed(relay):
     """At a terminal it is asked for, twice or not, and never shown."""
-    pid, terminal = pty.fork()
+    try:
+        pid, terminal = pty.fork()
+    except OSError as none:
+        pytest.skip(f"no terminal to be had: {none}")
     if pid == 0:
         os.execl(suites.BUILD / "bin" / "posthouse", "posthouse", "-c", str(relay.config), "user", "add", "typed")
     shown = b""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import time
 
 import pytest
@@ -171,3 +172,35 @@ def test_qmgr_killed_delivers_nothing_twice(relay):
     relay.wait_empty()
     time.sleep(1)
     assert len(relay.inbox.to("slow@example.test")) == 5
+
+
+def test_full_disk_leaves_the_mail_with_the_client(world):
+    """A queue on a file system of its own that runs full: 452 4.3.1, nothing ends, and mail goes on when there is room."""
+    inbox = world.sink("example.test", rules={"*": sink.Rule(rcpt="450 4.2.1 later")})
+    relay = world.suite()
+    queue = relay.state / "queue"
+    queue.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", queue], capture_output=True).returncode != 0:
+        pytest.skip("a small file system can not be mounted here")
+    try:
+        relay.start()
+        before = relay.children()
+        accepted, refused = [], None
+        for i in range(50):
+            try:
+                accepted.append(relay.submit(f"user{i}@example.test", suites.message(size=150_000)))
+            except suites.Refused as full:
+                refused = full
+                break
+        assert accepted and (refused.code, refused.reply[:5]) == (452, "4.3.1"), refused
+        inbox.rules.clear()
+        for i in range(len(accepted)):
+            inbox.wait_to(f"user{i}@example.test", 30)
+        relay.wait_empty()
+        relay.submit("after@example.test", suites.message(size=150_000))
+        inbox.wait_to("after@example.test")
+        assert relay.children() == before
+        relay.stop()
+    finally:
+        relay.kill_everything()
+        subprocess.run(["umount", queue], check=True)

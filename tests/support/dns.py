@@ -6,7 +6,7 @@ import socket
 import struct
 import subprocess
 
-from . import wait
+from . import process, wait
 
 CONFIG = """\
 server:
@@ -71,7 +71,7 @@ class Server:
                                         data="\n".join(_local_data(*r) for r in self.records)))
         with open(self.folder / "unbound.log", "ab") as log:
             self.process = subprocess.Popen([program(), "-d", "-c", config], stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log)
+                                            stderr=log, preexec_fn=process.die_with_parent)
         try:
             wait.until(self._answers, 10, f"an answer of unbound at {self.address}:{self.port}, see {log.name}")
         except AssertionError:

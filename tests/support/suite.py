@@ -1,6 +1,5 @@
 """A whole suite of its own: configuration, state, processes; started, used, ended and checked."""
 
-import ctypes
 import dataclasses
 import json
 import os
@@ -14,19 +13,13 @@ import subprocess
 import tempfile
 import time
 
-from . import configuration, wait
+from . import configuration, process, wait
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("POSTHOUSE_BUILD", SOURCE / "build" / "dev"))
 PROGRAMS = ("smtpd", "auth", "qmgr", "dkim-signer", "smtp-out", "bounce")
 TROUBLE = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|AddressSanitizer|LeakSanitizer")
 PORTS = {"smtp": 2525, "submission": 5870, "submissions": 4650}
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent():
-    """A suite whose test was killed ends in an orderly way."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclasses.dataclass
@@ -124,7 +117,7 @@ class Suite:
         with open(self.stderr, "ab") as err:
             self.process = subprocess.Popen([BUILD / "bin" / "posthouse-master", "-c", self.config],
                                             stdin=subprocess.DEVNULL, stdout=err, stderr=err, env=self._environment(),
-                                            start_new_session=True, preexec_fn=die_with_parent, cwd="/")
+                                            start_new_session=True, preexec_fn=process.die_with_parent, cwd="/")
         self.session = self.process.pid
         return self
 
