@@ -56,6 +56,14 @@ static unsigned check_readable(const char *parameter, const char *path)
     return 1;
 }
 
+static bool any_tls(const struct settings_smtpd *s)
+{
+    for (size_t i = 0; i < s->listeners.count; i++)
+        if (((const struct settings_listener *)s->listeners.items[i])->tls != LISTENER_TLS_NONE)
+            return true;
+    return false;
+}
+
 static unsigned check_certificates(const struct ctl *c)
 {
     struct settings_smtpd s = {0};
@@ -65,8 +73,10 @@ static unsigned check_certificates(const struct ctl *c)
     buf_deinit(&errors);
     if (r < 0)
         return 1;
-    unsigned wrong = check_readable("certificate", s.certificate) + check_readable("key", s.key);
-    for (size_t i = 0; i < s.certificates.count; i++) {
+    unsigned wrong = 0;
+    if (any_tls(&s))
+        wrong = check_readable("certificate", s.certificate) + check_readable("key", s.key);
+    for (size_t i = 0; any_tls(&s) && i < s.certificates.count; i++) {
         const struct settings_certificate *one = s.certificates.items[i];
         wrong += check_readable("chain", one->chain) + check_readable("key", one->key);
     }

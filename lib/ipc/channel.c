@@ -14,6 +14,7 @@
 
 #define CHANNEL_BACKLOG_MAX     (4 * 1024 * 1024) /* bytes queued towards one peer */
 #define CHANNEL_SOCKET_BUFFER   (1024 * 1024)
+#define CHANNEL_GREETING_MS     10000
 #define CHANNEL_READS_PER_EVENT 64 /* then the others' turn */
 
 /* A record that waits for room in the socket. */
@@ -27,6 +28,7 @@ struct outgoing {
 struct ipc_channel {
     struct loop *loop;
     struct io_watch watch;
+    struct timer greeting; /* serving side: until the peer said who it is */
     int socket;
     const struct ipc_face *face;
     struct channel_owner owner;
@@ -64,6 +66,7 @@ static void channel_free(void *arg)
         TAILQ_REMOVE(&c->queue, o, link);
         outgoing_free(o);
     }
+    timer_deinit(&c->greeting);
     free(c);
 }
 
@@ -71,7 +74,7 @@ static void channel_free(void *arg)
 static void channel_end(void *arg)
 {
     struct ipc_channel *c = arg;
-    if (c->up)
+    if (c->up && c->face->on_down != NULL)
         c->face->on_down(c->face->arg, c, c->why);
     c->owner.gone(c->owner.arg, c, c->up, c->why);
     channel_free(c);
@@ -173,7 +176,9 @@ static void take_hello(struct ipc_channel *c, const struct ipc_hello *hello)
     }
     c->peer = (struct ipc_identity){(enum ipc_role)hello->role, hello->slot, hello->pid, hello->generation};
     c->up = true;
-    c->face->on_up(c->face->arg, c);
+    timer_stop(&c->greeting);
+    if (c->face->on_up != NULL)
+        c->face->on_up(c->face->arg, c);
 }
 
 static void dispatch(struct ipc_channel *c, enum ipc_type type, const union ipc_any *message, int *fd)
@@ -260,6 +265,17 @@ struct ipc_channel *channel_new(struct loop *l, int socket, const struct ipc_fac
                               .generation = ipc_generation()};
     ipc_send(c, IPC_HELLO, &hello, -1);
     return c;
+}
+
+static void greeting_overdue(void *arg)
+{
+    ipc_channel_break(arg, "did not say who it is");
+}
+
+void channel_expect_greeting(struct ipc_channel *c)
+{
+    if (timer_init(&c->greeting, c->loop, greeting_overdue, c) == 0)
+        timer_set_ms(&c->greeting, CHANNEL_GREETING_MS);
 }
 
 static void owner_is_gone(void *arg, struct ipc_channel *c, bool was_up, const char *why)

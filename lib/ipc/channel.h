@@ -29,8 +29,8 @@ struct ipc_handler {
     void (*fn)(void *arg, struct ipc_channel *from, const void *message, int *fd);
 };
 
-/* What a program does with its channels.  on_up: HELLO was exchanged.  on_down: the channel is gone when this returns
- * (why is for the log); what was sent on it and not answered may or may not have arrived. */
+/* What a program does with its channels; both functions may be NULL.  on_up: HELLO was exchanged.  on_down: the channel
+ * is gone when this returns (why is for the log); what was sent on it and not answered may or may not have arrived. */
 struct ipc_face {
     struct ipc_identity self;
     const struct ipc_handler *handlers;

@@ -13,6 +13,8 @@ struct channel_owner {
 /* Owns the socket on success.  Sends our HELLO. */
 struct ipc_channel *channel_new(struct loop *l, int socket, const struct ipc_face *face,
                                 const struct channel_owner *owner);
+/* The serving side: a peer that does not say HELLO in time is let go. */
+void channel_expect_greeting(struct ipc_channel *c);
 void channel_drop(struct ipc_channel *c);
 /* A connected SEQPACKET socket (flags: SOCK_NONBLOCK or 0), or -errno. */
 int channel_connect(const char *path, int flags);

@@ -58,6 +58,7 @@ static void server_accept(void *arg, int ready)
         close(fd);
         return;
     }
+    channel_expect_greeting(c);
     s->channels[s->count++] = c;
 }
 
