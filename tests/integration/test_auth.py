@@ -160,14 +160,14 @@ def test_failed_logins_per_minute(shared):
 
 def test_failures_are_answered_later_and_later(shared):
     relay = shared.suite({"smtpd.conf": {"failed_logins_per_minute": 0},
-                          "auth.conf": {"failures_free": 1, "failure_delay": "500ms"}}).start()
+                          "auth.conf": {"failures_free": 1, "failure_delay": "1s"}}).start()
     relay.user("plain", "simple")
     seconds = []
     for _ in range(3):
         begin = time.monotonic()
         assert login(relay, "PLAIN", "plain", "no")[0] == 535
         seconds.append(time.monotonic() - begin)
-    assert seconds[0] < 0.5 <= seconds[1] < 1.0 <= seconds[2] < 3, seconds
+    assert seconds[0] < 1 <= seconds[1] < 2 <= seconds[2] < 4, seconds
     begin = time.monotonic()
     assert login(relay, "PLAIN", "plain", "simple")[0] == 235
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 1

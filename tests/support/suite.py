@@ -16,7 +16,7 @@ import time
 from . import configuration, process, wait
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("POSTHOUSE_BUILD", SOURCE / "build" / "dev"))
+BUILD = pathlib.Path(os.environ.get("POSTHOUSE_BUILD", SOURCE / "build" / "dev")).resolve()
 PROGRAMS = ("smtpd", "auth", "qmgr", "dkim-signer", "smtp-out", "bounce")
 TROUBLE = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|AddressSanitizer|LeakSanitizer")
 PORTS = {"smtp": 2525, "submission": 5870, "submissions": 4650}
