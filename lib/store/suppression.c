@@ -11,7 +11,7 @@
 #include "store/database.h"
 #include "store/plain.h"
 
-#define REOPEN_INTERVAL_MS 1000
+#define REOPEN_INTERVAL_MS 100
 #define COLUMNS            "address, scope, reason, code, enhanced, reply, queue_id, added_by, since_s, expires_s"
 
 enum { ADD, REMOVE, EXPIRE, LOOKUP, LIST };

@@ -145,8 +145,8 @@ def test_from_the_name_server(world):
 
     def answer(query):
         head = query[:2] + struct.pack(">HHHHH", 0x8180, 1, dice.randint(1, 3), 0, 0)
-        return dice.choice([query[:2], head, head + dice.randbytes(200), query[:2] + dice.randbytes(100),
-                            head + query[12:] + b"\xc0\x0c" * 50, head + query[12:] + dice.randbytes(100), query])
+        return dice.choice([query[:2], head, head + b"\x3f" + dice.randbytes(50), query[:2] + dice.randbytes(100),
+                            head + query[12:] + b"\xc0\x0c" * 50, head + query[12:] + b"\x3f" + dice.randbytes(50), query])
 
     def run():
         while not stop.is_set():

@@ -1,0 +1,199 @@
+"""The crash table of docs/QUEUE.md, walked: each program is killed right before, in the middle of and right after every call
+of its that anybody else can see - on a file below the state directory, to another program, to the network - while one message
+passes; then the same with every program killed at once.
+
+Whatever the client was told 250 for arrives, whole; what was not acknowledged the client sends again.  A message or a notice may
+come twice where the table says so, and nowhere else.  The steps are not listed here: a first message shows them."""
+
+import dataclasses
+import os
+import re
+import smtplib
+import time
+
+import pytest
+from support import killat, sink, suite as suites, wait
+
+LOGIN = ("app@sender.test", "a pass word")
+QUIET_S = 0.15  # after the last thing a program does for a message
+
+
+@dataclasses.dataclass
+class Walk:
+    """One kind of message, and the program that is watched while it passes."""
+
+    program: str
+    kind: str
+    recipients: tuple  # {} = the number of the message: nobody meets the suppression of another's
+    size: int = 0
+    login: bool = False
+
+    def __str__(self):
+        return f"{self.program}-{self.kind}"
+
+
+OK, GONE, BUSY = "ok{}@example.test", "gone{}@example.test", "busy{}@example.test"
+WALKS = [
+    Walk("smtpd", "small", (OK,)),
+    Walk("smtpd", "large", (OK,), size=400_000),
+    Walk("auth", "login", (OK,), login=True),
+    Walk("qmgr", "delivered", (OK,)),
+    Walk("qmgr", "refused", (OK, GONE)),
+    Walk("qmgr", "deferred", (BUSY,)),
+    Walk("dkim-signer", "small", (OK,)),
+    Walk("smtp-out", "delivered", (OK,)),
+    Walk("bounce", "refused", (GONE,)),
+]
+
+
+def first(done, *beginnings):
+    """Whether one of these calls was made."""
+    return any(label.startswith(beginnings) for label in done)
+
+
+def came_to_new(done):
+    return any(re.match(r"(rename|link) .* ?queue/new/", label) for label in done)
+
+
+def may_come_twice(walk, done, everybody):
+    """(message, notice), by docs/QUEUE.md, "What a crash leaves behind"."""
+    message = notice = False
+    if walk.program == "smtpd":
+        # 3c to 4: it is in new/, and the client has not read its 250.
+        message = came_to_new(done) and not first(done, "send 250 2.0.0 queued")
+    elif walk.program == "smtp-out":
+        # 5: the remote server may have it, and qmgr has not heard of it.
+        message = first(done, "send MAIL", "send DKIM") and not first(done, "tell RESULT")
+    elif walk.program == "bounce":
+        # 7: the notice is committed and qmgr does not know.
+        notice = came_to_new(done) and not first(done, "tell BOUNCED")
+    elif walk.program == "qmgr":
+        # 7: asked for, and the recipient not yet marked bounced.
+        notice = first(done, "tell BOUNCE")
+    if everybody:
+        # Nobody is left who knows of a result that qmgr has not written down; the notice's own delivery is one too.
+        message = message or first(done, "tell DELIVER") or walk.program in ("smtp-out", "bounce")
+        notice = notice or first(done, "tell BOUNCE") or (walk.program, walk.kind) == ("bounce", "refused")
+    return message, notice
+
+
+class Scene:
+    """A suite with a preload that kills, two mail servers, and a client that does not give up."""
+
+    def __init__(self, world, name):
+        self.inbox, self.home = world.sink("example.test", tls=False), world.sink("sender.test", tls=False)
+        self.inbox.rule_for = self.rule_for
+        self.kill = killat.KillAt(world.folder / "killat", "")
+        self.relay = world.suite({
+            "posthouse.conf": {"log_level": "info"},
+            "master.conf": {"restart_delay_min": "10ms", "restart_delay_max": "20ms"},
+            "qmgr.conf": {"scan_interval": "1s", "retry_min": "1s", "retry_max": "1s", "greylist_retry": "1s"},
+        }, environment=self.kill.environment, sanitizer_options=self.kill.sanitizer_options)
+        self.kill.folder = str(self.relay.state).encode()
+        self.relay.ctl("dkim", "generate", "sender.test")
+        self.relay.start()
+        self.relay.user(*LOGIN)
+        self.number = 0
+        self.busy = set()
+
+    def rule_for(self, recipient):
+        """Refuses gone…, puts busy… off once."""
+        if recipient.startswith("gone"):
+            return sink.Rule(rcpt="550 5.1.1 no such user")
+        if recipient.startswith("busy") and recipient not in self.busy:
+            self.busy.add(recipient)
+            return sink.Rule(rcpt="450 4.2.1 later")
+        return None
+
+    def submit(self, walk, recipients, content, end):
+        """As an application does: again and again, until it reads 250."""
+        while True:
+            try:
+                where = {"listener": "submissions", "login": LOGIN} if walk.login else {}
+                session = self.relay.connect(timeout=10, **where)
+                try:
+                    return self.relay.submit(recipients, content, client=session)
+                finally:
+                    session.close()
+            except (smtplib.SMTPException, suites.Refused, OSError):
+                assert time.monotonic() < end, f"not accepted\n{self.relay.tail()}"
+                if self.relay.process.poll() is not None:
+                    self.relay.kill_everything()
+                    self.relay.start()
+                time.sleep(0.02)
+
+    def pass_one(self, walk, at, when, everybody):
+        """One message from submission to the end, with one death on the way.  (what was done by then, arrivals, notices)"""
+        self.number += 1
+        recipients = [r.format(self.number) for r in walk.recipients]
+        content = suites.message(recipients=recipients, subject=f"number {self.number}", size=walk.size,
+                                 body=f"{os.urandom(40).hex()}\r\n")
+        wait.until(self.relay.is_ready, 20, f"every program ready\n{self.relay.tail()}")
+        self.kill.arm(walk.program, at, when, everybody)
+        end = time.monotonic() + 30
+        self.submit(walk, recipients, content, end)
+        taken = [r for r in recipients if not r.startswith("gone")]
+        arrived = lambda: [m for m in list(self.inbox.messages) if m.recipients[0] in taken]
+        told = lambda: [m for m in list(self.home.messages) if f"number {self.number}\r\n" in m.text]
+
+        def over():
+            if self.relay.process.poll() is not None:
+                self.relay.kill_everything()
+                self.relay.start()
+            return (not taken or arrived()) and (len(taken) == len(recipients) or told()) and not self.relay.queue_files()
+
+        what = f"{walk} killed {killat.WHEN[when]} call {at} of {self.kill.labels()}"
+        wait.until(over, 30, f"the message and its end: {what}\n{self.relay.tail()}", every=0.02)
+        end = time.monotonic() + (QUIET_S if at == 0 or not self.kill.fired else 0)
+        wait.until(lambda: self.kill.fired or time.monotonic() > end, 5, "quiet", every=0.02)
+        self.kill.disarm()
+        if everybody and self.kill.fired:
+            self.relay.process and self.relay.kill_everything()
+            self.relay.start()
+        assert all(m.data.endswith(content) for m in arrived()), f"not what was sent: {what}"
+        assert not list((self.relay.state / "queue" / "corrupt").iterdir()), what
+        return self.kill.labels(), arrived(), told()
+
+
+def steps(labels):
+    """Every place to die: (number of the call, when)."""
+    for at, label in enumerate(labels, 1):
+        yield at, killat.BEFORE
+        if label.startswith(("write", "pwrite", "send")):
+            yield at, killat.HALFWAY
+        yield at, killat.AFTER
+
+
+def check_one(scene, walk, at, when, everybody):
+    """Whether it died, and how many copies came beyond the first."""
+    labels, arrived, told = scene.pass_one(walk, at, when, everybody)
+    if not scene.kill.fired:
+        return None
+    done = labels[:at if when == killat.AFTER else at - 1]
+    message_twice, notice_twice = may_come_twice(walk, done, everybody)
+    where = f"{walk}, {'all' if everybody else 'it'} killed {killat.WHEN[when]} call {at}, {labels[at - 1]!r}, after {done}"
+    assert len(arrived) <= 1 + message_twice, f"arrived {len(arrived)} times: {where}\n{scene.relay.tail()}"
+    assert len(told) <= 1 + notice_twice, f"told {len(told)} times: {where}\n{scene.relay.tail()}"
+    return max(0, len(arrived) - 1), max(0, len(told) - 1)
+
+
+@pytest.mark.parametrize("everybody", [False, True], ids=["one", "all"])
+@pytest.mark.parametrize("walk", WALKS, ids=str)
+def test_killed_at_every_step(world, walk, everybody, capsys):
+    scene = Scene(world, walk.program)
+    labels, arrived, told = scene.pass_one(walk, 0, killat.BEFORE, False)
+    assert len(arrived) <= 1 and len(told) <= 1 and labels
+    places = [s for s in steps(labels) if not everybody or s[1] == killat.AFTER]
+    results = [check_one(scene, walk, at, when, everybody) for at, when in places]
+    died = [r for r in results if r is not None]
+    # A message may take a shorter way than the first did, not often.
+    assert len(died) >= len(places) * 3 // 4, f"died at {len(died)} of {len(places)} places\n{labels}"
+    tmp = lambda: [p for p in (scene.relay.state / "queue" / "tmp").rglob("*") if p.is_file()]
+    left = len(tmp())
+    scene.relay.stop()
+    scene.relay.start()
+    assert not tmp(), "tmp/ is not swept at the start"
+    with capsys.disabled():
+        print(f"\n{walk}: {'all' if everybody else 'it'} killed at {len(died)} of {len(places)} places among {len(labels)} calls; "
+              f"lost 0; messages twice {sum(r[0] for r in died)}, notices twice {sum(r[1] for r in died)}; "
+              f"left in tmp/ {left}", end="")
