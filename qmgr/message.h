@@ -73,6 +73,8 @@ struct part {
     size_t count, capacity;
     struct fair_item turn;      /* in site->queue */
     TAILQ_ENTRY(part) link;     /* in round->parts */
+    UT_hash_handle by_domain;   /* in round->part_of_domain */
+    UT_hash_handle by_site;     /* in round->part_of_site, if it was the first of its site */
     TAILQ_ENTRY(part) in_queue; /* in the waiting list of its route */
 };
 
@@ -87,6 +89,7 @@ struct round {
     struct tenant *tenant;
     struct recipient_round *recipients; /* parallel to envelope.recipients */
     TAILQ_HEAD(, part) parts;
+    struct part *part_of_domain, *part_of_site;
     size_t open;      /* recipients not settled */
     unsigned jobs;    /* DELIVERs out */
     unsigned bounces; /* BOUNCEs out */

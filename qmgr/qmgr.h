@@ -44,6 +44,7 @@ struct qmgr {
     struct ipc_channel *bouncer;
     struct job *jobs;       /* DELIVERs out, by number */
     struct notice *notices; /* BOUNCEs out, by number */
+    size_t orphans;         /* jobs taken over from before our start whose message is not opened yet */
     uint64_t next_job;
 
     struct timer wake_timer; /* the next due message, or at once */

@@ -26,6 +26,8 @@ static void round_free(struct round *r)
 {
     struct part *p;
     sign_cancel(r);
+    HASH_CLEAR(by_domain, r->part_of_domain);
+    HASH_CLEAR(by_site, r->part_of_site);
     while ((p = TAILQ_FIRST(&r->parts)) != NULL) {
         TAILQ_REMOVE(&r->parts, p, link);
         route_cancel(p);
@@ -105,9 +107,9 @@ static struct round *round_open(struct qmgr *q, struct message *m, int *err)
 static struct part *part_for(struct round *r, const char *domain)
 {
     struct part *p;
-    TAILQ_FOREACH (p, &r->parts, link)
-        if (strcmp(p->domain, domain) == 0)
-            return p;
+    HASH_FIND(by_domain, r->part_of_domain, domain, strlen(domain), p);
+    if (p != NULL)
+        return p;
     p = calloc(1, sizeof(*p));
     if (p == NULL || (p->domain = strdup(domain)) == NULL) {
         free(p);
@@ -115,6 +117,7 @@ static struct part *part_for(struct round *r, const char *domain)
     }
     p->round = r;
     TAILQ_INSERT_TAIL(&r->parts, p, link);
+    HASH_ADD_KEYPTR(by_domain, r->part_of_domain, p->domain, strlen(p->domain), p);
     return p;
 }
 

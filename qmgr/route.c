@@ -86,15 +86,18 @@ static void ask(struct qmgr *q, struct route *r)
 /* Parts of one message that turn out to go to one site travel together. */
 static bool merge(struct part *p)
 {
+    struct round *r = p->round;
     struct part *other;
-    TAILQ_FOREACH (other, &p->round->parts, link) {
-        if (other == p || other->site != p->site || other->turn.share == NULL)
-            continue;
-        while (p->count > 0 && part_add(other, p->members[p->count - 1]) == 0)
-            p->count--;
-        return p->count == 0;
+    HASH_FIND(by_site, r->part_of_site, &p->site, sizeof(p->site), other);
+    if (other == NULL) {
+        HASH_ADD(by_site, r->part_of_site, site, sizeof(p->site), p);
+        return false;
     }
-    return false;
+    if (other->turn.share == NULL)
+        return false; /* all of it is under way already */
+    while (p->count > 0 && part_add(other, p->members[p->count - 1]) == 0)
+        p->count--;
+    return p->count == 0;
 }
 
 static void apply_failure(struct part *p, const struct route *r)

@@ -195,16 +195,20 @@ void worker_inflight(void *arg, struct ipc_channel *from, const void *message, i
         q->sites.in_flight++;
     }
     w->in_flight++;
+    q->orphans++;
     message_ready(q, m);
 }
 
 void worker_adopt(struct round *r)
 {
     struct job *j, *next;
+    if (r->qmgr->orphans == 0)
+        return;
     HASH_ITER (hh, r->qmgr->jobs, j, next) {
         if (j->round != NULL || strcmp(j->queue_id, r->message->id) != 0)
             continue;
         j->round = r;
+        r->qmgr->orphans--;
         r->jobs++;
         for (size_t i = 0; i < j->count; i++) {
             long number = round_find_recipient(r, j->indexes[i]);
@@ -267,6 +271,7 @@ static void close_job(struct qmgr *q, struct job *j, bool blame_site, const char
             outcome_record(r, (size_t)number, site, &o);
     }
     j->worker->in_flight--;
+    q->orphans -= r == NULL;
     job_free(q, j);
     if (site != NULL)
         site_delivered(q, site, blame_site, reason);
