@@ -184,6 +184,21 @@ static int parse_state(const char *line, struct envelope *out)
     return 0;
 }
 
+/* A crash may tear the rewriting of a status where a page or sector ends: the beginning of one text, the end of
+ * another. */
+static bool is_torn_status(const char *text)
+{
+    for (int i = 0; i < RECIPIENT_STATUS_COUNT * RECIPIENT_STATUS_COUNT; i++) {
+        const char *fresh = status_texts[i / RECIPIENT_STATUS_COUNT], *old = status_texts[i % RECIPIENT_STATUS_COUNT];
+        size_t n = 0;
+        while (n < RECIPIENT_STATUS_WIDTH && text[n] == fresh[n])
+            n++;
+        if (memcmp(text + n, old + n, RECIPIENT_STATUS_WIDTH - n) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int parse_status(const char *text, enum recipient_status *out)
 {
     for (int i = 0; i < RECIPIENT_STATUS_COUNT; i++) {
@@ -192,7 +207,8 @@ static int parse_status(const char *text, enum recipient_status *out)
             return 0;
         }
     }
-    return -EPROTO;
+    *out = RECIPIENT_TODO; /* delivered twice rather than never */
+    return is_torn_status(text) ? 0 : -EPROTO;
 }
 
 /* line: "rcpt todo     notify=0 orcpt= <address>", NUL-terminated and ours to cut up. */
