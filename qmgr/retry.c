@@ -13,8 +13,8 @@ int64_t retry_wait_ms(unsigned attempt, int64_t min_ms, int64_t max_ms, uint64_t
     return wait < min_ms ? min_ms : wait;
 }
 
-int64_t retry_due_s(int64_t now_s, int64_t wait_ms, int64_t expires_s)
+int64_t retry_due_s(int64_t now_ms, int64_t wait_ms, int64_t expires_s)
 {
-    int64_t due = now_s + (wait_ms + 999) / 1000;
-    return expires_s > now_s && due > expires_s ? expires_s : due;
+    int64_t due = (now_ms + wait_ms + 999) / 1000;
+    return expires_s * 1000 > now_ms && due > expires_s ? expires_s : due;
 }

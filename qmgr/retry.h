@@ -8,7 +8,8 @@
  * up to a quarter, so that what failed together does not come back together.  random: any number. */
 int64_t retry_wait_ms(unsigned attempt, int64_t min_ms, int64_t max_ms, uint64_t random);
 
-/* When the message is due again, wall-clock seconds: now + wait, but not later than the end of its lifetime. */
-int64_t retry_due_s(int64_t now_s, int64_t wait_ms, int64_t expires_s);
+/* When the message is due again, wall-clock seconds: now (milliseconds) + wait, but not later than the end of its
+ * lifetime. */
+int64_t retry_due_s(int64_t now_ms, int64_t wait_ms, int64_t expires_s);
 
 #endif

@@ -318,7 +318,7 @@ void round_abandon(struct round *r, int64_t wait_ms)
     struct message *m = r->message;
     round_flush_history(r);
     leave(r);
-    message_defer(q, m, retry_due_s(clock_wall_s(), wait_ms, 0), 0);
+    message_defer(q, m, retry_due_s(clock_wall_us() / 1000, wait_ms, 0), 0);
 }
 
 long round_find_recipient(const struct round *r, uint32_t index)

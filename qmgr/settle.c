@@ -170,7 +170,7 @@ static void put_off(struct round *r)
     int64_t wait = retry_wait_ms(r->envelope.attempts, s->retry_min_ms, s->retry_max_ms, random_number());
     if (r->envelope.attempts == 1 && greylisted(r) && s->greylist_retry_ms < wait)
         wait = s->greylist_retry_ms;
-    int64_t due = r->early ? m->path_due_s : retry_due_s(clock_wall_s(), wait, round_expires_s(r));
+    int64_t due = r->early ? m->path_due_s : retry_due_s(clock_wall_us() / 1000, wait, round_expires_s(r));
     int64_t look = warning_time_s(r);
     round_end(r);
     message_defer(q, m, due, look);

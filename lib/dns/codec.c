@@ -290,6 +290,18 @@ static uint32_t negative_ttl(const ldns_pkt *pkt, uint32_t ttl)
     return 0;
 }
 
+/* Whether something in the answer section is neither an alias nor a signature: then "no such record" is not what the
+ * server says, it says something we can not use. */
+static bool answers_besides_the_question(const ldns_rr_list *answers)
+{
+    for (size_t i = 0; i < ldns_rr_list_rr_count(answers); i++) {
+        ldns_rr_type type = ldns_rr_get_type(ldns_rr_list_rr(answers, i));
+        if (type != LDNS_RR_TYPE_CNAME && type != LDNS_RR_TYPE_DNAME && type != LDNS_RR_TYPE_RRSIG)
+            return true;
+    }
+    return false;
+}
+
 static int answer_from_pkt(const ldns_pkt *pkt, struct dns_answer **out)
 {
     const ldns_rr_list *answers = ldns_pkt_answer(pkt);
@@ -314,6 +326,10 @@ static int answer_from_pkt(const ldns_pkt *pkt, struct dns_answer **out)
         a->outcome = DNS_FOUND;
     else
         a->outcome = ldns_pkt_get_rcode(pkt) == LDNS_RCODE_NXDOMAIN ? DNS_NXDOMAIN : DNS_NODATA;
+    if (a->outcome == DNS_NODATA && answers_besides_the_question(answers)) {
+        a->outcome = DNS_TEMPFAIL;
+        a->reason = "the DNS server answered another question";
+    }
     a->ttl_s = a->count > 0 ? ttl : negative_ttl(pkt, ttl);
     *out = a;
     return DNS_REPLY_ANSWER;

@@ -120,7 +120,7 @@ static const struct reply_case reply_cases[] = {
     {"www.test", DNS_TYPE_A, {"www.test. 20 IN CNAME a.test.", "a.test. 60 IN A 192.0.2.1"}, 0, DNS_FOUND, 1, 20},
     {"www.test", DNS_TYPE_A, {"a.test. 60 IN A 192.0.2.1", "www.test. 90 IN CNAME a.test."}, 0, DNS_FOUND, 1, 60},
     {"www.test", DNS_TYPE_A, {"www.test. 60 IN CNAME www.test."}, 0, DNS_NODATA, 0, 0},
-    {"www.test", DNS_TYPE_A, {"other.test. 60 IN A 192.0.2.1"}, 0, DNS_NODATA, 0, 0},
+    {"www.test", DNS_TYPE_A, {"other.test. 60 IN A 192.0.2.1"}, 0, DNS_TEMPFAIL, 0, 0},
     {"www.test", DNS_TYPE_MX, {"!test. 900 IN SOA ns.test. root.test. 1 2 3 4 77"}, 0, DNS_NODATA, 0, 77},
     {"www.test",
      DNS_TYPE_MX,
