@@ -66,6 +66,11 @@ static int load_settings(struct service *s)
     return r;
 }
 
+static void journal_trouble(void *arg, const char *what, int err)
+{
+    log_warning("journal: %s: %s; notices are flushed one by one meanwhile", what, text_errno(err));
+}
+
 static int prepare(struct service *s)
 {
     int r = load_settings(s);
@@ -76,6 +81,11 @@ static int prepare(struct service *s)
     if (r < 0) {
         log_error("queue_directory = %s: can not be used to add messages: %s", s->shared.queue_directory,
                   text_errno(r));
+        return r;
+    }
+    r = injector_use_journal(bounce.injector, (uint64_t)s->shared.journal_segment_size, journal_trouble, NULL);
+    if (r < 0) {
+        log_error("queue_directory = %s: journal of bounce: %s", s->shared.queue_directory, text_errno(r));
         return r;
     }
     r = suppression_open_writer(s->shared.suppression_database, &bounce.suppression);

@@ -15,6 +15,7 @@
 #include "log/log.h"
 #include "master/folders.h"
 #include "master/master.h"
+#include "master/recovery.h"
 #include "queue/folder.h"
 #include "service/privileges.h"
 #include "service/service.h"
@@ -114,8 +115,11 @@ static int make_folders(void)
                   text_errno(r));
         return r;
     }
-    int r = lock_queue();
-    return r < 0 ? r : folders_make(shared, master.smtpd_slots);
+    int r = recovery_check_filesystem(shared);
+    if (r < 0 || (r = lock_queue()) < 0)
+        return r;
+    r = folders_make(shared, master.smtpd_slots);
+    return r < 0 ? r : recovery_run(&master);
 }
 
 static int open_sockets(void)

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "log/log.h"
 #include "qmgr/qmgr.h"
+#include "queue/done.h"
 
 #define FDS_NOT_FOR_MESSAGES 256
 #define SECOND_MS            1000
@@ -178,8 +179,13 @@ static int start(struct service *s)
     /* Numbers of this process, that no earlier one gave out and no question still carries. */
     q->next_job = ipc_generation() << 24;
     q->no_signer_since_ms = clock_mono_ms();
-    int r = start_timers(q, s->loop);
-    if (r < 0 || (r = loop_on_signal(s->loop, SIGUSR1, on_replaced, s)) < 0 || (r = intake_start(q)) < 0)
+    int r = done_new(s->loop, q->queue_fd, &q->done);
+    if (r < 0) {
+        log_error("queue: journal/qmgr can not be written: %s", text_errno(r));
+        return r;
+    }
+    if ((r = start_timers(q, s->loop)) < 0 || (r = loop_on_signal(s->loop, SIGUSR1, on_replaced, s)) < 0 ||
+        (r = intake_start(q)) < 0)
         return r;
     int fd = service_take_fd(s, "serve");
     if (fd < 0) {
@@ -221,6 +227,8 @@ static void stop(struct service *s)
     timer_deinit(&q->scan_timer);
     timer_deinit(&q->second_timer);
     timer_deinit(&q->settle_timer);
+    if (done_free(q->done) < 0)
+        log_warning("queue: journal/qmgr could not be written: after a power cut messages may be delivered again");
     if (q->queue_fd >= 0)
         close(q->queue_fd);
     if (q->lock_fd >= 0)

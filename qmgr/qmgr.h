@@ -20,11 +20,13 @@ struct worker;
 struct signer;
 struct job;
 struct notice;
+struct done;
 
 struct qmgr {
     struct service *service;
     struct settings_qmgr settings;
     int queue_fd, lock_fd;
+    struct done *done; /* notes for a recovery */
     struct ipc_server *server;
 
     struct message *messages; /* all, by id */

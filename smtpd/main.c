@@ -113,6 +113,11 @@ static int make_suppression_list(struct service *s)
     return r;
 }
 
+static void journal_trouble(void *arg, const char *what, int err)
+{
+    log_warning("journal: %s: %s; messages are flushed one by one meanwhile", what, text_errno(err));
+}
+
 static int prepare(struct service *s)
 {
     server.loop = s->loop;
@@ -129,6 +134,11 @@ static int prepare(struct service *s)
     r = injector_new(s->loop, s->shared.queue_directory, s->slot, COMMIT_THREADS, &server.injector);
     if (r < 0) {
         log_error("queue %s: %s; is master running?", s->shared.queue_directory, text_errno(r));
+        return r;
+    }
+    r = injector_use_journal(server.injector, (uint64_t)s->shared.journal_segment_size, journal_trouble, NULL);
+    if (r < 0) {
+        log_error("queue %s: journal/%u: %s", s->shared.queue_directory, s->slot, text_errno(r));
         return r;
     }
     r = make_suppression_list(s);

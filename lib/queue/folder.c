@@ -132,6 +132,18 @@ static int sweep_writers(int root)
     return r;
 }
 
+/* Group qmgr and set-group-id: what is created in them belongs to qmgr's group. */
+static int make_writer(int root, unsigned writer, enum who who, char name[QUEUE_PATH_MAX],
+                       const struct queue_owners *owners)
+{
+    snprintf(name, QUEUE_PATH_MAX, "tmp/%u", writer);
+    int r = make_folder(root, name, who, WHO_QMGR, 02700, owners);
+    if (r < 0)
+        return r;
+    snprintf(name, QUEUE_PATH_MAX, "journal/%u", writer);
+    return make_folder(root, name, who, WHO_QMGR, 02750, owners);
+}
+
 int queue_make_folders(const char *queue_directory, unsigned smtpd_slots, const struct queue_owners *owners,
                        const char **where)
 {
@@ -153,14 +165,13 @@ int queue_make_folders(const char *queue_directory, unsigned smtpd_slots, const 
         snprintf(name, sizeof(name), "new/%c", *c);
         r = make_folder(root, name, WHO_QMGR, WHO_INJECT, 01730, owners);
     }
-    /* One folder below tmp/ per writer.  Group qmgr and set-group-id: what is created in it belongs to qmgr's group. */
-    for (unsigned i = 0; i < smtpd_slots && r == 0; i++) {
-        snprintf(name, sizeof(name), "tmp/%u", i);
-        r = make_folder(root, name, WHO_SMTPD, WHO_QMGR, 02700, owners);
-    }
+    for (unsigned i = 0; i < smtpd_slots && r == 0; i++)
+        r = make_writer(root, i, WHO_SMTPD, name, owners);
+    if (r == 0)
+        r = make_writer(root, QUEUE_WRITER_BOUNCE, WHO_BOUNCE, name, owners);
     if (r == 0) {
-        snprintf(name, sizeof(name), "tmp/%u", QUEUE_WRITER_BOUNCE);
-        r = make_folder(root, name, WHO_BOUNCE, WHO_QMGR, 02700, owners);
+        snprintf(name, sizeof(name), "journal/qmgr");
+        r = make_folder(root, name, WHO_QMGR, WHO_QMGR, 0700, owners);
     }
     if (r == 0)
         r = sweep_writers(root);

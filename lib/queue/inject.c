@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,17 +11,48 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/list.h"
 #include "base/text.h"
 #include "io/offload.h"
 #include "queue/folder.h"
+#include "queue/journal.h"
 
-#define INJECTION_BUFFER (64 * 1024)
+#define INJECTION_BUFFER (64 * 1024)        /* without journal: more than this is written while it comes */
+#define HELD_MAX         (64 * 1024 * 1024) /* bytes of all messages that wait in memory for the journal */
+#define GROUP_BYTES      (4 * 1024 * 1024)  /* of queue files that share a flush */
+#define CARE_MS          1000
+
+TAILQ_HEAD(injection_list, injection);
+
+/* Messages that are committed together: open for more until the committer takes it up. */
+struct group {
+    struct offload_job job;
+    struct injector *injector;
+    struct injection_list members;
+    int trouble; /* what the journal answered */
+};
 
 struct injector {
-    struct offload *offload;
+    struct loop *loop;
+    struct offload *offload; /* flushes of single files */
     unsigned writer;
     int tmp_fd; /* our own folder below tmp/ */
     int new_fd;
+    size_t committing;
+    size_t held;
+
+    struct journal *journal; /* NULL = none */
+    int journal_fd;
+    struct offload *committer, *keeper; /* a thread each */
+    pthread_mutex_t lock;
+    struct group *filling; /* under lock */
+    struct timer care_timer;
+    struct offload_job care_job;
+    bool caring;
+    int care_result;
+    const char *care_step;
+    void (*trouble)(void *arg, const char *what, int err);
+    void *trouble_arg;
 };
 
 struct injection {
@@ -29,7 +61,11 @@ struct injection {
     struct envelope head; /* first line's numbers and the id only; no texts */
     int fd;
     int result;
+    bool streamed;      /* some of it is in the file already */
+    bool alone;         /* the journal did not take it */
     struct buf pending; /* not written yet */
+    size_t held;        /* what it counts for in injector->held */
+    TAILQ_ENTRY(injection) link;
     void (*done)(void *arg, const char *id, int result);
     void *arg;
 };
@@ -39,7 +75,8 @@ int injector_new(struct loop *l, const char *queue_directory, unsigned writer, u
     struct injector *q = calloc(1, sizeof(*q));
     if (q == NULL)
         return -ENOMEM;
-    *q = (struct injector){.writer = writer, .tmp_fd = -1, .new_fd = -1};
+    *q = (struct injector){.loop = l, .writer = writer, .tmp_fd = -1, .new_fd = -1, .journal_fd = -1};
+    pthread_mutex_init(&q->lock, NULL);
     _cleanup_(freep) char *tmp = text_format("%s/tmp/%u", queue_directory, writer);
     _cleanup_(freep) char *fresh = text_format("%s/new", queue_directory);
     int r = tmp == NULL || fresh == NULL ? -ENOMEM : 0;
@@ -65,17 +102,76 @@ void injector_free(struct injector *q)
 {
     if (q == NULL)
         return;
+    if (q->journal != NULL)
+        journal_hurry(q->journal);
+    timer_deinit(&q->care_timer);
+    offload_free(q->committer);
+    offload_free(q->keeper);
     offload_free(q->offload);
+    journal_free(q->journal);
+    if (q->journal_fd >= 0)
+        close(q->journal_fd);
     if (q->tmp_fd >= 0)
         close(q->tmp_fd);
     if (q->new_fd >= 0)
         close(q->new_fd);
+    pthread_mutex_destroy(&q->lock);
     free(q);
+}
+
+static void care(void *arg);
+
+static void care_work(struct offload_job *job)
+{
+    struct injector *q = (struct injector *)((char *)job - offsetof(struct injector, care_job));
+    q->care_result = journal_care(q->journal, &q->care_step);
+}
+
+static void care_done(struct offload_job *job)
+{
+    struct injector *q = (struct injector *)((char *)job - offsetof(struct injector, care_job));
+    q->caring = false;
+    if (q->care_result < 0 && q->trouble != NULL)
+        q->trouble(q->trouble_arg, q->care_step, q->care_result);
+    care(q);
+}
+
+static void care(void *arg)
+{
+    struct injector *q = arg;
+    if (!q->caring && journal_needs_care(q->journal)) {
+        q->caring = true;
+        q->care_job = (struct offload_job){.work = care_work, .done = care_done};
+        offload_submit(q->keeper, &q->care_job);
+    }
+    timer_set_ms(&q->care_timer, CARE_MS);
+}
+
+int injector_use_journal(struct injector *q, uint64_t segment_size,
+                         void (*trouble)(void *arg, const char *what, int err), void *arg)
+{
+    _cleanup_(freep) char *path = text_format("../journal/%u", q->writer);
+    if (path == NULL)
+        return -ENOMEM;
+    /* Read permission, as fsync and syncfs want. */
+    q->journal_fd = openat(q->new_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (q->journal_fd < 0)
+        return -errno;
+    q->trouble = trouble;
+    q->trouble_arg = arg;
+    q->committer = offload_new(q->loop, 1);
+    q->keeper = offload_new(q->loop, 1);
+    if (q->committer == NULL || q->keeper == NULL)
+        return -EAGAIN;
+    q->journal = journal_new(q->journal_fd, segment_size);
+    int r = q->journal == NULL ? -ENOMEM : timer_init(&q->care_timer, q->loop, care, q);
+    /* On the loop: the files are to belong to the user that this process is going to be. */
+    return r == 0 ? timer_set_ms(&q->care_timer, 0) : r;
 }
 
 size_t injector_pending(const struct injector *q)
 {
-    return offload_pending(q->offload);
+    return q->committing;
 }
 
 int injector_free_space(const struct injector *q, uint64_t *bytes, uint64_t *inodes)
@@ -97,8 +193,15 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
+static void release_held(struct injection *i)
+{
+    i->injector->held -= i->held;
+    i->held = 0;
+}
+
 static void injection_free(struct injection *i)
 {
+    release_held(i);
     if (i->fd >= 0)
         close(i->fd);
     buf_deinit(&i->pending);
@@ -139,6 +242,8 @@ int injection_begin(struct injector *q, struct envelope *e, struct injection **o
         injection_free(i);
         return r;
     }
+    if (q->journal != NULL)
+        journal_want(q->journal);
     i->head.flags = e->flags;
     i->head.content_offset = e->content_offset;
     memcpy(i->head.id, e->id, sizeof(e->id));
@@ -164,15 +269,34 @@ static int injection_flush(struct injection *i)
     return r;
 }
 
+/* What may go through the journal stays in memory until the commit, as long as not too much of it does. */
+static bool hold(struct injection *i, const void *data, size_t len)
+{
+    struct injector *q = i->injector;
+    if (q->journal == NULL || i->streamed || i->pending.len + len > JOURNAL_MESSAGE_MAX || q->held + len > HELD_MAX ||
+        buf_append(&i->pending, data, len) < 0)
+        return false;
+    i->held += len;
+    q->held += len;
+    return true;
+}
+
 int injection_write(struct injection *i, const void *data, size_t len)
 {
     i->head.content_length += len;
+    if (hold(i, data, len))
+        return 0;
     if (i->pending.len > 0 && i->pending.len + len > INJECTION_BUFFER) {
+        i->streamed = true;
+        release_held(i);
         int r = injection_flush(i);
         if (r < 0)
             return r;
     }
-    return len >= INJECTION_BUFFER ? write_all(i->fd, data, len) : buf_append(&i->pending, data, len);
+    if (len < INJECTION_BUFFER)
+        return buf_append(&i->pending, data, len);
+    i->streamed = true;
+    return write_all(i->fd, data, len);
 }
 
 static int sync_folder(int at, const char *name)
@@ -185,33 +309,53 @@ static int sync_folder(int at, const char *name)
     return fsync(fd) < 0 ? -errno : 0;
 }
 
-/* In a helper thread: content, first line, flush, name, flush of the name. */
-static int make_durable(struct injection *i)
+/* The rest of the file, and its first line as it is now known. */
+static int complete_file(struct injection *i)
 {
-    char first[ENVELOPE_FIRST_LINE + 1], path[QUEUE_PATH_MAX];
-    char folder[2] = {queue_id_folder(i->head.id), '\0'};
+    char first[ENVELOPE_FIRST_LINE + 1];
     envelope_format_first_line(&i->head, first);
-    if (lseek(i->fd, 0, SEEK_CUR) == 0)
+    if (!i->streamed)
         memcpy(i->pending.data, first, ENVELOPE_FIRST_LINE);
     else if (pwrite(i->fd, first, ENVELOPE_FIRST_LINE, 0) != ENVELOPE_FIRST_LINE)
         return -EIO;
-    int r = injection_flush(i);
+    return write_all(i->fd, i->pending.data, i->pending.len);
+}
+
+static void path_in_new(const struct injection *i, char path[QUEUE_PATH_MAX])
+{
+    snprintf(path, QUEUE_PATH_MAX, "%c/%s", queue_id_folder(i->head.id), i->head.id);
+}
+
+static int make_visible(struct injection *i)
+{
+    char path[QUEUE_PATH_MAX];
+    path_in_new(i, path);
+    int r = renameat2(i->injector->tmp_fd, i->head.id, i->injector->new_fd, path, RENAME_NOREPLACE);
+    return r < 0 ? -errno : 0;
+}
+
+/* In a helper thread, without journal: content, first line, flush, name, flush of the name. */
+static int make_durable(struct injection *i)
+{
+    char path[QUEUE_PATH_MAX];
+    char folder[2] = {queue_id_folder(i->head.id), '\0'};
+    int r = i->alone ? 0 : complete_file(i);
     if (r < 0)
         return r;
     if (fsync(i->fd) < 0)
         return -errno;
-    snprintf(path, sizeof(path), "%s/%s", folder, i->head.id);
-    if (renameat2(i->injector->tmp_fd, i->head.id, i->injector->new_fd, path, RENAME_NOREPLACE) < 0)
-        return -errno;
+    r = make_visible(i);
+    if (r < 0)
+        return r;
     r = sync_folder(i->injector->new_fd, folder);
     if (r == 1)
         r = fsync(i->fd) < 0 ? -errno : 0;
     if (r < 0) {
         /* Not promised, so it must not be there. */
+        path_in_new(i, path);
         unlinkat(i->injector->new_fd, path, 0);
-        return r;
     }
-    return 0;
+    return r;
 }
 
 static void commit_work(struct offload_job *job)
@@ -222,11 +366,139 @@ static void commit_work(struct offload_job *job)
         unlinkat(i->injector->tmp_fd, i->head.id, 0);
 }
 
-static void commit_done(struct offload_job *job)
+static void finish(struct injection *i)
 {
-    struct injection *i = (struct injection *)job;
+    i->injector->committing--;
     i->done(i->arg, i->head.id, i->result);
     injection_free(i);
+}
+
+static void commit_done(struct offload_job *job)
+{
+    finish((struct injection *)job);
+}
+
+static void commit_alone(struct injection *i)
+{
+    i->job.work = commit_work;
+    i->job.done = commit_done;
+    offload_submit(i->injector->offload, &i->job);
+}
+
+static void refuse(struct injection *i, int r)
+{
+    i->result = r;
+    unlinkat(i->injector->tmp_fd, i->head.id, 0);
+}
+
+/* Names for what is durable.  One that can not have its name is refused, and the journal told so. */
+static void name_group(struct group *g, struct injection *const batch[], size_t count)
+{
+    struct journal_entry voided[JOURNAL_GROUP_MAX];
+    size_t voids = 0;
+    for (size_t k = 0; k < count; k++) {
+        int r = make_visible(batch[k]);
+        if (r == 0)
+            continue;
+        refuse(batch[k], r);
+        voided[voids++] = (struct journal_entry){.id = batch[k]->head.id};
+    }
+    if (voids > 0)
+        journal_append(g->injector->journal, voided, voids);
+    journal_settle(g->injector->journal);
+}
+
+/* Takes the next members, as many as share a flush, and writes their files; those that failed are refused at once. */
+static size_t next_batch(struct injection **next, struct injection *batch[], struct journal_entry entries[])
+{
+    size_t count = 0, bytes = 0;
+    struct injection *i = *next;
+    for (; i != NULL && count < JOURNAL_GROUP_MAX && bytes < GROUP_BYTES; i = TAILQ_NEXT(i, link)) {
+        int r = complete_file(i);
+        if (r < 0) {
+            refuse(i, r);
+            continue;
+        }
+        bytes += i->pending.len;
+        entries[count] = (struct journal_entry){i->head.id, i->pending.data, (uint32_t)i->pending.len};
+        batch[count++] = i;
+    }
+    *next = i;
+    return count;
+}
+
+static void commit_batch(struct group *g, struct injection *batch[], const struct journal_entry *entries, size_t count)
+{
+    int r = journal_append(g->injector->journal, entries, count);
+    if (r < 0) {
+        g->trouble = r != -EAGAIN ? r : g->trouble;
+        for (size_t k = 0; k < count; k++)
+            batch[k]->alone = true;
+        return;
+    }
+    name_group(g, batch, count);
+    for (size_t k = 0; k < count; k++) {
+        close(batch[k]->fd);
+        batch[k]->fd = -1;
+    }
+}
+
+/* In the committer: whoever came until now shares the flushes of this group. */
+static void group_work(struct offload_job *job)
+{
+    struct group *g = (struct group *)job;
+    struct injection *batch[JOURNAL_GROUP_MAX];
+    struct journal_entry entries[JOURNAL_GROUP_MAX];
+    pthread_mutex_lock(&g->injector->lock);
+    if (g->injector->filling == g)
+        g->injector->filling = NULL;
+    pthread_mutex_unlock(&g->injector->lock);
+    for (struct injection *next = TAILQ_FIRST(&g->members); next != NULL;) {
+        size_t count = next_batch(&next, batch, entries);
+        if (count > 0)
+            commit_batch(g, batch, entries, count);
+    }
+}
+
+static void group_done(struct offload_job *job)
+{
+    struct group *g = (struct group *)job;
+    struct injector *q = g->injector;
+    if (g->trouble < 0 && q->trouble != NULL)
+        q->trouble(q->trouble_arg, "write to a segment", g->trouble);
+    while (!TAILQ_EMPTY(&g->members)) {
+        struct injection *i = TAILQ_FIRST(&g->members);
+        TAILQ_REMOVE(&g->members, i, link);
+        if (i->alone)
+            commit_alone(i);
+        else
+            finish(i);
+    }
+    free(g);
+    if (!q->caring && journal_needs_care(q->journal))
+        care(q);
+}
+
+/* Joins the group that fills, or opens one; the committer takes it up when it is done with the one before. */
+static bool join_group(struct injection *i)
+{
+    struct injector *q = i->injector;
+    bool suits = q->journal != NULL && !i->streamed && i->pending.len <= JOURNAL_MESSAGE_MAX;
+    if (!suits || !journal_ready(q->journal))
+        return false;
+    pthread_mutex_lock(&q->lock);
+    struct group *g = q->filling, *fresh = NULL;
+    if (g == NULL && (fresh = malloc(sizeof(*fresh))) != NULL) {
+        *fresh = (struct group){.job = {.work = group_work, .done = group_done}, .injector = q};
+        TAILQ_INIT(&fresh->members);
+        q->filling = g = fresh;
+    }
+    if (g != NULL)
+        TAILQ_INSERT_TAIL(&g->members, i, link);
+    pthread_mutex_unlock(&q->lock);
+    if (fresh != NULL)
+        offload_submit(q->committer, &fresh->job);
+    return g != NULL;
 }
 
 void injection_commit(struct injection *i, uint32_t flags, void (*done)(void *arg, const char *id, int result),
@@ -235,9 +507,9 @@ void injection_commit(struct injection *i, uint32_t flags, void (*done)(void *ar
     i->head.flags |= flags;
     i->done = done;
     i->arg = arg;
-    i->job.work = commit_work;
-    i->job.done = commit_done;
-    offload_submit(i->injector->offload, &i->job);
+    i->injector->committing++;
+    if (!join_group(i))
+        commit_alone(i);
 }
 
 void injection_abort(struct injection *i)

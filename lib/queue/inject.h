@@ -15,6 +15,11 @@ struct injection;
  * folders it needs, so call it before chroot.  0 or -errno. */
 int injector_new(struct loop *l, const char *queue_directory, unsigned writer, unsigned threads, struct injector **out);
 void injector_free(struct injector *q);
+/* Commits go through a journal of this writer from now on (docs/QUEUE.md); call it before chroot, after injector_new.
+ * segment_size 0: none, and what an earlier process left is given back.  trouble hears of what the journal could not
+ * do; commits then go on without it.  0 or -errno. */
+int injector_use_journal(struct injector *q, uint64_t segment_size,
+                         void (*trouble)(void *arg, const char *what, int err), void *arg);
 /* Commits under way: what a drain waits for. */
 size_t injector_pending(const struct injector *q);
 /* Free bytes and inodes below the queue.  0 or -errno. */

@@ -13,6 +13,8 @@
 
 #define AT(field) offsetof(struct settings_posthouse, field)
 
+#define JOURNAL_SEGMENT_MIN (1024 * 1024)
+
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 
 static const struct conf_param params[] = {
@@ -22,6 +24,11 @@ static const struct conf_param params[] = {
      "Where everything that must survive a restart is kept"},
     {"queue_directory", CONF_PATH, AT(queue_directory), "", 0, 0, NULL,
      "The queue; one local file system; empty = queue below state_directory"},
+    {"queue_on_network_filesystem", CONF_BOOL, AT(queue_on_network_filesystem), "no", 0, 0, NULL,
+     "Run although the queue is on a file system of another machine, whose promises nobody here can check"},
+    {"journal_segment_size", CONF_SIZE, AT(journal_segment_size), "32M", 0, 256 * 1024 * 1024, NULL,
+     "Bytes of a journal segment; each process that takes mail has two to four; 0 = no journal, every message is flushed "
+     "by itself; else at least 1M"},
     {"run_directory", CONF_PATH, AT(run_directory), "", 0, 0, NULL,
      "Sockets between the programs; empty = run below state_directory; at most 90 bytes long"},
     {"credentials_database", CONF_PATH, AT(credentials_database), "", 0, 0, NULL,
@@ -51,8 +58,17 @@ static const struct conf_param params[] = {
     {0},
 };
 
+static int check(const void *settings, struct buf *why)
+{
+    const struct settings_posthouse *s = settings;
+    if (s->journal_segment_size == 0 || s->journal_segment_size >= JOURNAL_SEGMENT_MIN)
+        return 0;
+    buf_printf(why, "journal_segment_size is less than 1M and not 0");
+    return -EINVAL;
+}
+
 const struct conf_schema settings_posthouse_schema = {
-    .file = "posthouse.conf", .params = params, .size = sizeof(struct settings_posthouse)};
+    .file = "posthouse.conf", .params = params, .size = sizeof(struct settings_posthouse), .check = check};
 
 /* The canonical name of this machine if the resolver's own files know one, else what the kernel says. */
 static char *system_hostname(void)

@@ -21,6 +21,8 @@ struct settings_posthouse {
     char *smtpd_user, *auth_user, *qmgr_user, *dkim_signer_user, *smtp_out_user, *bounce_user;
     char *inject_group, *suppression_group;
     int64_t shutdown_timeout_ms;
+    int64_t journal_segment_size; /* bytes, 0 = no journal */
+    bool queue_on_network_filesystem;
 };
 
 extern const struct conf_schema settings_posthouse_schema;
