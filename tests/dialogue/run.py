@@ -47,7 +47,7 @@ class Server:
 
     def _make_folders(self):
         for name in ["state/run", "state/auth", "state/suppression", "state/queue/tmp/0", "state/queue/deferred", "state/queue/hold",
-                     "state/queue/corrupt", "state/queue/journal"]:
+                     "state/queue/corrupt", "state/queue/journal/0"]:
             (self.folder / name).mkdir(parents=True)
         for name in "0123456789ABCDEFGHJKMNPQRSTVWXYZ":
             (self.folder / "state/queue/new" / name).mkdir(parents=True)
