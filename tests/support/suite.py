@@ -41,13 +41,15 @@ class Suite:
     """changes: {"qmgr.conf": {"retry_min": "2s"}, "smtpd.conf": {"listener smtp": {"tls": "none"}}} over the defaults here;
     a value of None takes a parameter away."""
 
-    def __init__(self, address, dns, certificate, ca_file="", changes=None, folder=None, sanitizer_options=""):
+    def __init__(self, address, dns, certificate, ca_file="", changes=None, folder=None, sanitizer_options="",
+                 environment=None):
         self.address, self.certificate, self.ca_file = address, certificate, ca_file
         self._own_folder = folder is None
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="posthouse-test-"))
         self.config, self.state = self.folder / "etc", self.folder / "state"
         self.log, self.stderr = self.folder / "log", self.folder / "stderr"
         self.sanitizer_options = sanitizer_options
+        self.environment = dict(environment or {})  # of every program
         self.process = None
         self.parameters = configuration.merge(self._defaults(dns), changes or {})
         configuration.write(self.config, self.parameters)
@@ -110,7 +112,8 @@ class Suite:
 
     def _environment(self):
         options = "exitcode=77:abort_on_error=0:detect_leaks=1" + self.sanitizer_options
-        return {**os.environ, "ASAN_OPTIONS": options, "UBSAN_OPTIONS": "print_stacktrace=1", "LC_ALL": "C.UTF-8"}
+        return {**os.environ, "ASAN_OPTIONS": options, "UBSAN_OPTIONS": "print_stacktrace=1", "LC_ALL": "C.UTF-8",
+                **self.environment}
 
     def spawn(self):
         """Starts master and does not wait."""
