@@ -65,6 +65,7 @@ class Suite:
                 "log_level": "debug",
                 "separate_users": "no",
                 "shutdown_timeout": "10s",
+                "journal_segment_size": "1M",
             },
             "master.conf": {"smtpd_workers": 2, "dkim_signer_workers": 1, "smtp_out_workers": 2},
             "smtpd.conf": {

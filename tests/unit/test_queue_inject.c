@@ -39,18 +39,51 @@ static struct envelope envelope(void)
                              .recipient_count = ARRAY_LENGTH(recipients)};
 }
 
+static bool with_journal;
+static int troubles, trouble;
+
+static void note_trouble(void *arg, const char *what, int err)
+{
+    troubles++;
+    trouble = err;
+}
+
+/* Until it has its two segments, or it is clear that there is no room for them. */
+static int start_journal(void)
+{
+    struct envelope e = envelope();
+    struct injection *i;
+    char path[96];
+    snprintf(path, sizeof(path), "%s/journal/1/1", queue);
+    troubles = 0;
+    if (injector_use_journal(injector, 1024 * 1024, note_trouble, NULL) < 0 || injection_begin(injector, &e, &i) < 0)
+        return -1;
+    injection_abort(i);
+    for (int k = 0; k < 200 && troubles == 0 && access(path, F_OK) < 0; k++)
+        loop_turn(loop, 50);
+    return 0;
+}
+
 static int start(void)
 {
     const char *where;
     loop = loop_new();
-    return loop == NULL || queue_make_folders(queue, 2, NULL, &where) < 0 ||
-                   injector_new(loop, queue, 1, 4, &injector) < 0
-               ? -1
-               : 0;
+    if (loop == NULL || queue_make_folders(queue, 2, NULL, &where) < 0 ||
+        injector_new(loop, queue, 1, 4, &injector) < 0)
+        return -1;
+    return with_journal ? start_journal() : 0;
 }
 
 static int setup(void **state)
 {
+    with_journal = false;
+    snprintf(queue, sizeof(queue), "/tmp/posthouse-test-XXXXXX");
+    return mkdtemp(queue) == NULL ? -1 : start();
+}
+
+static int setup_journal(void **state)
+{
+    with_journal = true;
     snprintf(queue, sizeof(queue), "/tmp/posthouse-test-XXXXXX");
     return mkdtemp(queue) == NULL ? -1 : start();
 }
@@ -378,14 +411,41 @@ static void a_full_disk(void **state)
     assert_int_equal(umount(queue), 0);
 }
 
+/* A segment that can not be written is left alone, and the message is committed all the same. */
+static void a_journal_that_fails(void **state)
+{
+    struct rlimit before, limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    limit = (struct rlimit){.rlim_cur = 5000, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    inject(1000, 1000); /* its file may be written, the journal behind its headers not */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(troubles, 1);
+    assert_int_equal(trouble, -EFBIG);
+    for (int k = 0; k < 20; k++)
+        inject(1000, 1000);
+    assert_int_equal(troubles, 1);
+}
+
 #define LIVE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define JOURNAL(test)                                                                                                  \
+    {                                                                                                                  \
+#test " (journal)", test, setup_journal, teardown, NULL                                                        \
+    }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LIVE(content_is_equal),   LIVE(abort_leaves_nothing), LIVE(bad_envelopes),
-        LIVE(many_at_a_time),     LIVE(a_taken_name),         LIVE(a_missing_folder),
-        LIVE(a_write_that_fails), LIVE(a_full_disk),          LIVE(a_taken_id),
+        LIVE(content_is_equal),    LIVE(abort_leaves_nothing),
+        LIVE(bad_envelopes),       LIVE(many_at_a_time),
+        LIVE(a_taken_name),        LIVE(a_missing_folder),
+        LIVE(a_write_that_fails),  LIVE(a_full_disk),
+        JOURNAL(content_is_equal), JOURNAL(abort_leaves_nothing),
+        JOURNAL(many_at_a_time),   JOURNAL(a_taken_name),
+        JOURNAL(a_missing_folder), JOURNAL(a_write_that_fails),
+        JOURNAL(a_full_disk),      JOURNAL(a_journal_that_fails),
+        LIVE(a_taken_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
