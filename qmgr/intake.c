@@ -132,6 +132,7 @@ void intake_submitted(void *arg, struct ipc_channel *from, const void *message, 
     struct message *m = message_add(q, submitted->queue_id, QUEUE_NEW, 0);
     if (m == NULL)
         return;
+    m->heard = true;
     m->tenant = tenant_get(&q->tenants, &q->settings, submitted->tenant)->number;
     m->lane = submitted->lane == LANE_BULK ? LANE_BULK : LANE_TRANSACTIONAL;
     message_ready(q, m);

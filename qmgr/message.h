@@ -37,6 +37,7 @@ struct message {
     uint16_t tenant;    /* number; TENANT_UNKNOWN until it was announced or opened */
     uint8_t lane;       /* enum lane */
     bool forced;        /* an admin wants an attempt now, whatever its due time */
+    bool heard;         /* the log has told of it: its writer announced it, or we opened it before */
     int64_t due_s;      /* when its next round begins */
     int64_t path_due_s; /* deferred: the due time in its path */
     uint32_t place;     /* in the timetable */

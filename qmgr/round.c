@@ -220,6 +220,26 @@ void round_wish(struct round *r, enum round_wish wish, const char *reason)
     round_check(r);
 }
 
+/* Nobody announced it, so a program was killed on the way, and with it perhaps the line of the log that ought to be
+ * there: that it was accepted, or what became of a recipient.  The file knows both, and the books of the log are to
+ * balance. */
+static void log_taken_over(const struct round *r)
+{
+    const struct envelope *e = &r->envelope;
+    struct message *m = r->message;
+    size_t count[RECIPIENT_STATUS_COUNT] = {0};
+    for (size_t i = 0; i < e->recipient_count; i++)
+        count[e->recipients[i].status]++;
+    bool told = m->heard || (m->state != QUEUE_NEW && count[RECIPIENT_TODO] == e->recipient_count);
+    m->heard = true;
+    if (told)
+        return;
+    log_message(LOG_LEVEL_INFO, m->id,
+                "taken over: nrcpt=%zu, waiting=%zu, sent=%zu, bounced=%zu, expired=%zu, removed=%zu",
+                e->recipient_count, count[RECIPIENT_TODO], count[RECIPIENT_DONE],
+                count[RECIPIENT_FAILED] + count[RECIPIENT_BOUNCED], count[RECIPIENT_EXPIRED], count[RECIPIENT_REMOVED]);
+}
+
 void round_begin(struct qmgr *q, struct message *m)
 {
     round_begin_with(q, m, WISH_NONE, "");
@@ -236,6 +256,7 @@ void round_begin_with(struct qmgr *q, struct message *m, enum round_wish wish, c
         return;
     }
     enter(q, m, r);
+    log_taken_over(r);
     worker_adopt(r);
     r->early = m->state == QUEUE_DEFERRED && !m->forced && m->path_due_s > clock_wall_s() && r->jobs == 0;
     if (make_parts(r) < 0) {

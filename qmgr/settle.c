@@ -193,9 +193,10 @@ static void delete_rest(struct round *r)
 {
     for (size_t i = 0; i < r->envelope.recipient_count; i++) {
         struct envelope_recipient *rcpt = &r->envelope.recipients[i];
-        if (rcpt->status == RECIPIENT_DONE || rcpt->status == RECIPIENT_BOUNCED)
+        if (rcpt->status == RECIPIENT_DONE || rcpt->status == RECIPIENT_BOUNCED || rcpt->status == RECIPIENT_REMOVED)
             continue;
         rcpt->status = RECIPIENT_REMOVED;
+        queue_file_mark(r->fd, rcpt->index, RECIPIENT_REMOVED);
         const struct log_delivery line = {.queue_id = r->message->id,
                                           .recipient = rcpt->address,
                                           .tenant = r->envelope.tenant,
