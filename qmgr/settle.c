@@ -12,6 +12,7 @@
 #include "mail/dsn.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/retry.h"
+#include "queue/done.h"
 #include "queue/file.h"
 
 #define NOTICE_RETRY_MS 10000 /* bounce is not there, or could not write */
@@ -142,6 +143,7 @@ static void finish(struct round *r)
     struct message *m = r->message;
     char path[QUEUE_PATH_MAX];
     message_file(m, path);
+    done_add(q->done, m->id);
     if (unlinkat(q->queue_fd, path, 0) < 0 && errno != ENOENT)
         log_message(LOG_LEVEL_ERROR, m->id, "%s can not be removed: %s; every recipient in it is settled", path,
                     text_errno(errno));
