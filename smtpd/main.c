@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "smtpd/auth_client.h"
 #include "base/cleanup.h"
@@ -184,6 +185,7 @@ static int open_listeners(struct service *s)
 
 static int start(struct service *s)
 {
+    umask(0007); /* all that it makes are queue files, which qmgr's group writes */
     qmgr_face =
         (struct ipc_face){.self = s->self, .handlers = qmgr_handlers, .on_up = on_qmgr_up, .on_down = on_qmgr_down};
     server.qmgr = ipc_client_new(s->loop, SERVICE_QMGR_SOCKET, ROLE_QMGR, &qmgr_face);

@@ -130,6 +130,8 @@ static int open_handle(struct database *db, const char *path, int flags, int bus
         return r;
     sqlite3_busy_timeout(db->handle, busy_ms);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    /* Else a statement is prepared again for each value that a partial index could depend on: each lookup's time. */
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
     return exec(db, "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF");
 }
 
