@@ -302,9 +302,16 @@ void worker_down(struct qmgr *q, struct ipc_channel *c)
     if (w == NULL)
         return;
     TAILQ_REMOVE(&q->workers, w, link);
-    HASH_ITER (hh, q->jobs, j, next)
-        if (j->worker == w)
-            close_job(q, j, false, "the delivery process ended before the reply was known");
+    HASH_ITER (hh, q->jobs, j, next) {
+        if (j->worker != w)
+            continue;
+        if (j->round == NULL) /* no delivery line will tell: the message is not even opened since our start */
+            log_message(
+                LOG_LEVEL_INFO, j->queue_id,
+                "the delivery process ended before the reply was known: recipients=%zu, will be delivered again",
+                (size_t)j->count);
+        close_job(q, j, false, "the delivery process ended before the reply was known");
+    }
     route_worker_down(q, c);
     free(w);
     qmgr_wake(q);
