@@ -29,6 +29,8 @@ int queue_retry(struct ctl *c, const struct args *a);
 int queue_hold(struct ctl *c, const struct args *a);
 int queue_release(struct ctl *c, const struct args *a);
 int queue_delete(struct ctl *c, const struct args *a);
+/* audit.c */
+int queue_audit(struct ctl *c, const struct args *a);
 /* suppress.c */
 int suppress_list(struct ctl *c, const struct args *a);
 int suppress_add(struct ctl *c, const struct args *a);

@@ -28,6 +28,8 @@ const struct phrase phrases[] = {
     {"queue hold", "ID...", NEEDS_QMGR, queue_hold, "Park messages until they are released; ALL = all"},
     {"queue release", "ID...", NEEDS_QMGR, queue_release, "Let parked messages go on; ALL = all"},
     {"queue delete", "ID...", NEEDS_QMGR, queue_delete, "Remove messages without telling their senders; ALL = all"},
+    {"queue audit", "[--since DURATION]", NEEDS_SETTINGS, queue_audit,
+     "Prove from log and queue that every accepted recipient is delivered, bounced, expired, removed or still queued"},
     {"suppress list", "[--limit NUMBER] [--after ADDRESS]", NEEDS_SETTINGS, suppress_list,
      "List the addresses that mail is refused for"},
     {"suppress add", "ADDRESS [--tenant TENANT] [--reason TEXT] [--days NUMBER]", NEEDS_SETTINGS, suppress_add,

@@ -1,17 +1,15 @@
 /* posthouse trace ID: the life of a message, line by line, out of the log, and where it is now, out of the queue. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/event.h"
 #include "ctl/item.h"
 #include "ctl/listing.h"
+#include "ctl/logs.h"
 #include "queue/id.h"
 #include "service/service.h"
 
@@ -42,38 +40,22 @@ static void put_event(struct tracing *t, const struct event *e)
     t->events++;
 }
 
-static void read_lines(struct tracing *t, FILE *from)
+static void on_line(void *arg, char *line)
 {
-    char *line = NULL;
-    size_t size = 0;
-    while (getline(&line, &size, from) >= 0) {
-        struct event e;
-        if (event_parse(line, t->id, &e))
-            put_event(t, &e);
-    }
-    free(line);
+    struct tracing *t = arg;
+    struct event e;
+    if (event_parse(line, t->id, &e))
+        put_event(t, &e);
 }
 
 /* false: the file is not there. */
-static bool read_log_file(struct tracing *t, const char *path)
-{
-    FILE *f = fopen(path, "re");
-    if (f == NULL) {
-        if (errno != ENOENT)
-            ctl_say(CTL_FAILED, "%s: %s", path, text_errno(errno));
-        return false;
-    }
-    read_lines(t, f);
-    fclose(f);
-    return true;
-}
-
-/* The last log before a rotation, too. */
 static bool read_log(struct tracing *t, const char *path)
 {
-    _cleanup_(freep) char *older = text_format("%s.1", path);
-    bool found = older != NULL && access(older, F_OK) == 0 && read_log_file(t, older);
-    return read_log_file(t, path) || found;
+    struct logs logs;
+    bool found = logs_open(&logs, path);
+    logs_read(&logs, on_line, t);
+    logs_close(&logs);
+    return found;
 }
 
 static void become_journalctl(int out, const char *id)
@@ -98,8 +80,9 @@ static bool read_journal(struct tracing *t)
         close(ends[0]);
         return false;
     }
-    read_lines(t, f);
-    fclose(f);
+    struct logs pipe_end = {.files = {f}, .count = 1};
+    logs_read(&pipe_end, on_line, t);
+    logs_close(&pipe_end);
     return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) != 127;
 }
 

@@ -1,10 +1,11 @@
-/* Lines of the log as the admin command takes them apart, and any bytes as JSON and on a terminal. */
+/* Lines of the log as the admin command takes them apart and counts them, and any bytes as JSON and on a terminal. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "ctl/event.h"
+#include "ctl/ledger.h"
 #include "ctl/listing.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,6 +30,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (line == NULL)
         return 0;
     output(line);
+    struct ledger ledger = {0};
+    char *lines = strdup(line), *save = NULL;
+    for (char *p = strtok_r(lines, "\n", &save); p != NULL; p = strtok_r(NULL, "\n", &save))
+        ledger_line(&ledger, p);
+    ledger_first_read(&ledger);
+    for (struct ledger_message *m = ledger.messages; m != NULL; m = m->hh.next) {
+        ledger_judge(&ledger, m);
+        ledger_add(&ledger, m);
+    }
+    ledger_deinit(&ledger);
+    free(lines);
     if (event_parse(line, "1P8X2K7Q3M40A", &e))
         output(e.text);
     free(line);

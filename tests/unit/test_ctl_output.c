@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "ctl/event.h"
 #include "ctl/listing.h"
@@ -92,6 +93,29 @@ static void listings_are_tables_or_json(void **state)
          "{\"name\":\"\",\"n\":1,\"secret\":\"hidden\",\"live\":false}\n]\n");
 }
 
+static void times_of_the_log_are_read(void **state)
+{
+    static const struct {
+        const char *time;
+        int64_t want;
+    } cases[] = {
+        {"2026-11-23T20:46:08.123+00:00", 1795466768123000},
+        {"2026-11-23T22:16:08.123+01:30", 1795466768123000},
+        {"2026-11-23T19:46:08-0100", 1795466768000000},
+        {"2026-11-23T20:46:08Z", 1795466768000000},
+        {"2026-11-23T20:46:08", 1795466768000000},
+        {"yesterday", 0},
+        {"", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        const struct event e = {.time = cases[i].time};
+        assert_int_equal(event_time_us(&e), cases[i].want);
+    }
+    const struct event old = {.time = "Nov  3 20:46:08"};
+    int64_t ago_s = clock_wall_s() - event_time_us(&old) / 1000000;
+    assert_true(ago_s > -2 * 86400 && ago_s < 367 * 86400);
+}
+
 #define ID "1P8X2K7Q3M40A"
 
 static void events_are_found_in_the_log(void **state)
@@ -134,9 +158,8 @@ static void events_are_found_in_the_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_strings_are_escaped),
-        cmocka_unit_test(json_nests),
-        cmocka_unit_test(listings_are_tables_or_json),
+        cmocka_unit_test(json_strings_are_escaped),    cmocka_unit_test(json_nests),
+        cmocka_unit_test(listings_are_tables_or_json), cmocka_unit_test(times_of_the_log_are_read),
         cmocka_unit_test(events_are_found_in_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
