@@ -109,6 +109,12 @@ class Scene:
             return sink.Rule(rcpt="450 4.2.1 later")
         return None
 
+    def restart(self):
+        """After everything was killed, once the last process let go of its sockets."""
+        self.relay.kill_everything()
+        wait.until(lambda: not self.relay.pids_of_session(), 10, "the end of every killed process")
+        self.relay.start()
+
     def submit(self, walk, recipients, content, end):
         """As an application does: again and again, until it reads 250.  How often it tried."""
         for tries in itertools.count(1):
@@ -123,8 +129,7 @@ class Scene:
             except (smtplib.SMTPException, OSError, AssertionError):  # half a reply is none
                 assert time.monotonic() < end, f"not accepted\n{self.relay.tail()}"
                 if self.relay.process.poll() is not None:
-                    self.relay.kill_everything()
-                    self.relay.start()
+                    self.restart()
                 time.sleep(0.02)
 
     def pass_one(self, walk, at, when, everybody):
@@ -147,8 +152,7 @@ class Scene:
             """Looks after the suite, and does not wait the 10 s until qmgr asks bounce again."""
             nonlocal nudged
             if self.relay.process.poll() is not None:
-                self.relay.kill_everything()
-                self.relay.start()
+                self.restart()
             if self.kill.fired and walk.kind == "refused" and time.monotonic() > nudged + 0.5:
                 nudged = time.monotonic()
                 for file in self.relay.queue_files():
@@ -161,8 +165,7 @@ class Scene:
         wait.until(lambda: self.kill.fired or time.monotonic() > end, 5, "quiet", every=0.02)
         self.kill.disarm()
         if everybody and self.kill.fired:
-            self.relay.process and self.relay.kill_everything()
-            self.relay.start()
+            self.restart()
         assert all(m.data.endswith(content) for m in arrived()), f"not what was sent: {what}"
         assert not list((self.relay.state / "queue" / "corrupt").iterdir()), what
         return self.kill.labels(), tries, arrived(), told()
@@ -214,6 +217,7 @@ def test_killed_at_every_step(world, walk, everybody, capsys):
     scene.relay.stop()
     scene.relay.start()
     assert not tmp(), "tmp/ is not swept at the start"
+    scene.relay.ctl("queue", "audit")
     with capsys.disabled():
         print(f"\n{walk}: {'all' if everybody else 'it'} killed at {len(died)} of {len(places)} places among {len(labels)} calls; "
               f"lost 0; twice: {', '.join(f'{name} {sum(r[name] for r in died)}' for name in died[0])}; "
