@@ -20,7 +20,6 @@
 #include "queue/folder.h"
 #include "service/service.h"
 
-#define PAGE          1000
 #define MOVING_WAIT_S 1 /* before what does not add up is looked at again */
 #define OUTPUT_MAX    (64 * 1024 * 1024)
 
@@ -79,41 +78,7 @@ static void read_log(struct audit *a)
     logs_read(&a->logs, ledger_line, &a->ledger);
 }
 
-/* -- the queue, asked of qmgr -- */
-
-static int take_page(struct audit *a, char after[QUEUE_ID_SIZE], size_t *rows)
-{
-    const struct ipc_queue_list ask = {.state = "", .after = after, .limit = PAGE};
-    if (ipc_sync_send(a->qmgr, IPC_QUEUE_LIST, &ask) < 0)
-        return ctl_say(CTL_TRY_LATER, "qmgr is gone; try again later");
-    for (*rows = 0;; ++*rows) {
-        enum ipc_type type;
-        union ipc_any m;
-        _cleanup_(fd_closep) int fd = -1;
-        int status = ctl_receive(a->qmgr, &type, &m, &fd);
-        if (status != CTL_OK)
-            return status;
-        if (type == IPC_ORDER_DONE)
-            return m.order_done.status == ORDER_OK ? CTL_OK : ctl_order_done(a->c, &m.order_done);
-        if (type != IPC_QUEUE_ITEM || !queue_id_valid(m.queue_item.queue_id))
-            return ctl_say(CTL_FAILED, "qmgr sent %s where a message of the queue was expected", ipc_type_name(type));
-        memcpy(after, m.queue_item.queue_id, QUEUE_ID_SIZE);
-        ledger_queued(&a->ledger, after, m.queue_item.recipients, m.queue_item.waiting);
-    }
-}
-
-static int list_queue(struct audit *a)
-{
-    char after[QUEUE_ID_SIZE] = "";
-    size_t rows;
-    int status;
-    do {
-        status = take_page(a, after, &rows);
-    } while (status == CTL_OK && rows > 0);
-    return status;
-}
-
-/* -- the queue, read from its folders -- */
+/* -- the queue: its folders, for a list of a long queue is work that would keep qmgr from its own -- */
 
 /* By the path of its file; false: not there, or not to be read. */
 static bool take_file(struct audit *a, int at, const char *path, bool fresh)
@@ -187,7 +152,8 @@ static int find_doubts(struct audit *a)
     return CTL_OK;
 }
 
-/* The file tells what no list does, and a message that qmgr has not heard of yet stands in new/. */
+/* It may have gone from one folder to another while they were read: qmgr knows where it is, but for what stands in new/
+ * and was not announced. */
 static void look_again(struct audit *a, struct ledger_message *m)
 {
     struct item item;
@@ -228,7 +194,7 @@ static int read_all(struct audit *a)
     read_log(a);
     ledger_first_read(&a->ledger);
     bool runs = ctl_connect(a->c, SERVICE_QMGR_SOCKET, true, &a->qmgr) == CTL_OK;
-    int status = runs ? list_queue(a) : walk_queue(a);
+    int status = walk_queue(a);
     if (status != CTL_OK)
         return status;
     read_log(a);
@@ -343,7 +309,7 @@ static int conclude(struct audit *a)
         return CTL_FAILED;
     if (a->qmgr != NULL)
         return CTL_OK;
-    ctl_note(a->c, "the suite is not running; the queue was read from its folders");
+    ctl_note(a->c, "the suite is not running; what moved in between was not looked at again");
     return CTL_TRY_LATER;
 }
 
