@@ -4,6 +4,7 @@ Prints how many arrived twice and why: sent again by the client, which never rea
 delivered again by us, who never recorded the answer of the server (the same queue id)."""
 
 import collections
+import json
 import random
 import smtplib
 import threading
@@ -107,6 +108,7 @@ def test_no_acknowledged_message_is_lost(world, capsys):
     wait.until(lambda: len(told()) == REFUSED, 60, "a notice for each refused recipient", every=0.5)
     relay.wait_empty(60)
 
+    books = json.loads(relay.ctl("queue", "audit", "--json").stdout)  # whatever a killed program could not log
     messages = [m for server in servers for m in server.messages]
     by_client, by_us = count_duplicates(messages)
     with capsys.disabled():
@@ -114,8 +116,10 @@ def test_no_acknowledged_message_is_lost(world, capsys):
               f"{', '.join(f'{role} {n}' for role, n in sorted(hits.items()))}; clients tried again "
               f"{sum(c.retries for c in clients)} times; lost 0; arrived twice: {by_client + by_us} "
               f"({by_client} sent again by a client that got no reply, {by_us} delivered again by us); "
-              f"notices {len(home.messages)} for {REFUSED} refused recipients; refused connections {closed.connections}")
+              f"notices {len(home.messages)} for {REFUSED} refused recipients; refused connections {closed.connections}; "
+              f"audit: {books}")
     assert set(hits) == set(suites.PROGRAMS), hits
+    assert books["missing"] == books["queued"] == 0 and books["sent"] >= MESSAGES and books["bounced"] >= REFUSED, books
     # What a killed smtp-out had handed to the network is delivered all the same, and again: at most what it had in flight,
     # which is the concurrency of each site (20 by default).  No other program's death repeats a delivery.
     assert by_us <= hits["smtp-out"] * 20, by_us
