@@ -351,7 +351,7 @@ static void open_failed(struct connect *c, const struct net_address *address, in
 static void open_address(struct connect *c)
 {
     struct net_address address = c->found.address[c->address++];
-    net_set_port(&address, c->site->route->port);
+    net_set_port(&address, c->site->port);
     c->stage = STAGE_CONNECT;
     int r = session_open(c->out, current_host(c)->name, &address, &connect_ops, c, &c->session);
     if (r < 0) {
@@ -367,7 +367,7 @@ static void remember_unknown_host(struct connect *c, const struct dns_host *foun
     struct failure f;
     char why[600];
     bool unknown = found->outcome == DNS_TEMPFAIL;
-    enum trouble gone = c->site->route->hosts != NULL ? TROUBLE_RELAY_UNKNOWN : TROUBLE_SERVER_UNKNOWN;
+    enum trouble gone = c->site->relay ? TROUBLE_RELAY_UNKNOWN : TROUBLE_SERVER_UNKNOWN;
     snprintf(why, sizeof(why), "%s: %s", current_host(c)->name,
              unknown ? found->reason : "the mail server has no address in DNS");
     failure_from_trouble(&f, NULL, unknown ? TROUBLE_DNS : gone, why);

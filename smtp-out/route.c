@@ -166,3 +166,16 @@ const struct route *route_find(const struct route_table *t, const char *domain)
     }
     return best;
 }
+
+const struct route *route_find_name(const struct route_table *t, const char *name)
+{
+    for (size_t i = 0; i + 1 < t->count; i++)
+        if (text_equal_nocase(t->items[i].name, name))
+            return &t->items[i];
+    return NULL;
+}
+
+const struct route *route_default(const struct route_table *t)
+{
+    return &t->items[t->count - 1];
+}

@@ -34,4 +34,9 @@ void route_table_deinit(struct route_table *t);
 /* The exact domain before ".example.com" (the longest), before "*".  Never NULL. */
 const struct route *route_find(const struct route_table *t, const char *domain);
 
+/* The block of exactly this name; NULL = none. */
+const struct route *route_find_name(const struct route_table *t, const char *name);
+/* For what no block fits. */
+const struct route *route_default(const struct route_table *t);
+
 #endif

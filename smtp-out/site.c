@@ -52,7 +52,11 @@ static struct site *site_new(const struct route *route, size_t hosts)
 {
     struct site *site = calloc(1, sizeof(*site) + hosts * sizeof(site->host[0]));
     if (site != NULL)
-        *site = (struct site){.found = true, .route = route, .ttl_s = CONFIGURED_TTL_S};
+        *site = (struct site){.found = true,
+                              .route = route,
+                              .port = route != NULL ? route->port : 0,
+                              .relay = route != NULL && route->hosts != NULL,
+                              .ttl_s = CONFIGURED_TTL_S};
     return site;
 }
 
@@ -189,11 +193,47 @@ static struct site *site_from_literal(const struct route *route, const char *lit
     return site;
 }
 
+static struct site *site_from_route_name(const struct out *out, const char *name)
+{
+    const struct route *route = route_find_name(&out->routes, name);
+    if (route == NULL || route->hosts == NULL)
+        return site_failed(TROUBLE_RELAY_UNKNOWN, "smtp-out.conf has no route with hosts of the name ", name);
+    return site_from_route(route);
+}
+
+/* "NAME", "NAME:PORT", "192.0.2.1", "[192.0.2.1]:PORT": as for the domain's own servers otherwise. */
+static struct site *site_from_host_name(const struct out *out, const char *text)
+{
+    char name[DNS_NAME_MAX];
+    const struct route *route = route_default(&out->routes);
+    const char *colon = strrchr(text, ':');
+    /* Colons of a bare IPv6 address are no port. */
+    bool has_port = colon != NULL && strchr(colon, ']') == NULL && (text[0] == '[' || strchr(text, ':') == colon);
+    uint64_t port = route->port;
+    size_t len = has_port ? (size_t)(colon - text) : strlen(text);
+    if (len == 0 || len >= sizeof(name) || (has_port && (text_parse_u64(colon + 1, UINT16_MAX, &port) < 0 || port == 0)))
+        return site_failed(TROUBLE_RELAY_UNKNOWN, "not a host to send to: ", text);
+    struct site *site = site_new(route, 1);
+    if (site == NULL)
+        return NULL;
+    memcpy(name, text, len);
+    name[len] = '\0';
+    set_host(&site->host[site->count++], name);
+    site->port = (uint16_t)port;
+    site->relay = true;
+    snprintf(site->key, sizeof(site->key), "host:%.300s", text);
+    return site;
+}
+
 /* What can be said without DNS: 1 = k->site holds it (or memory was short), 0 = ask DNS. */
 static bool lookup_is_local(struct site_lookup *k, const char *domain)
 {
     size_t len = strlen(domain);
-    if (k->route->hosts != NULL)
+    if (text_has_prefix(domain, "route:"))
+        k->site = site_from_route_name(k->out, domain + strlen("route:"));
+    else if (text_has_prefix(domain, "host:"))
+        k->site = site_from_host_name(k->out, domain + strlen("host:"));
+    else if (k->route->hosts != NULL)
         k->site = site_from_route(k->route);
     else if (mail_domain_is_literal(domain, len))
         k->site = site_from_literal(k->route, domain);

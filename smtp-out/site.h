@@ -22,6 +22,8 @@ struct site {
     uint32_t ttl_s;
     char key[SITE_KEY_MAX];
     const struct route *route;
+    uint16_t port;
+    bool relay; /* its hosts were named by an admin, not by the domain */
     size_t count;
     struct site_host host[]; /* in the order to try them */
 };
@@ -29,7 +31,8 @@ struct site {
 struct site_lookup;
 /* Called once, later; the callee frees site with free().  NULL: memory was short. */
 typedef void site_fn(void *arg, struct site *site);
-/* NULL: no memory. */
+/* domain: of a recipient; or what an admin's order to reroute says instead: "route:NAME" (a route block with hosts) or
+ * "host:NAME", "host:NAME:PORT".  NULL: no memory. */
 struct site_lookup *site_lookup(struct out *out, const char *domain, site_fn *fn, void *arg);
 void site_lookup_cancel(struct site_lookup *k);
 

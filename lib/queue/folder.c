@@ -60,7 +60,8 @@ struct folder {
 static const struct folder folders[] = {
     /* Sticky and without read for the group: a writer adds its own files and sees nobody's names. */
     {"new", WHO_QMGR, WHO_INJECT, 0710},   {"deferred", WHO_QMGR, WHO_QMGR, 0700}, {"hold", WHO_QMGR, WHO_QMGR, 0700},
-    {"corrupt", WHO_QMGR, WHO_QMGR, 0700}, {"journal", WHO_QMGR, WHO_QMGR, 0700},  {"tmp", WHO_QMGR, WHO_INJECT, 0710},
+    {"corrupt", WHO_QMGR, WHO_QMGR, 0700}, {"journal", WHO_QMGR, WHO_QMGR, 0700},  {"rules", WHO_QMGR, WHO_QMGR, 0700},
+    {"tmp", WHO_QMGR, WHO_INJECT, 0710},
 };
 
 static uid_t owner_of(const struct queue_owners *o, enum who who)
