@@ -29,6 +29,12 @@ int queue_retry(struct ctl *c, const struct args *a);
 int queue_hold(struct ctl *c, const struct args *a);
 int queue_release(struct ctl *c, const struct args *a);
 int queue_delete(struct ctl *c, const struct args *a);
+/* rules.c */
+int queue_suspend(struct ctl *c, const struct args *a);
+int queue_bounce(struct ctl *c, const struct args *a);
+int queue_reroute(struct ctl *c, const struct args *a);
+int queue_resume(struct ctl *c, const struct args *a);
+int queue_rules(struct ctl *c, const struct args *a);
 /* audit.c */
 int queue_audit(struct ctl *c, const struct args *a);
 /* suppress.c */

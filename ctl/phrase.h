@@ -8,7 +8,7 @@
 #include "ctl/ctl.h"
 
 #define ARGS_MAX    256 /* positional ones */
-#define OPTIONS_MAX 8
+#define OPTIONS_MAX 12
 
 enum phrase_needs {
     NEEDS_NOTHING,

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "ctl/commands.h"
+#include "ctl/filter.h"
 #include "ctl/item.h"
 #include "ctl/listing.h"
 #include "queue/file.h"
@@ -39,13 +40,20 @@ struct page {
     uint64_t rows;
 };
 
-/* One question: qmgr answers with a page of its own size at most. */
-static int show_page(struct ctl *c, const char *state, uint32_t limit, struct page *p, struct listing *l)
+/* One question: qmgr answers with a page of its own size at most, or with all that a filter lets through. */
+static int show_page(struct ctl *c, const struct filter *f, uint32_t limit, struct page *p, struct listing *l)
 {
-    const struct ipc_queue_list ask = {.state = state, .after = p->after, .limit = limit};
+    const struct ipc_queue_list ask = {.state = f->state,
+                                       .after = p->after,
+                                       .limit = limit,
+                                       .domain = f->domain,
+                                       .site = f->site,
+                                       .tenant = f->tenant,
+                                       .sender = f->sender,
+                                       .older_than_s = f->older_than_s};
     if (ipc_sync_send(c->peer, IPC_QUEUE_LIST, &ask) < 0)
         return ctl_say(CTL_TRY_LATER, "qmgr is gone; try again later");
-    for (p->rows = 0;; p->rows++) {
+    for (p->rows = 0;;) {
         enum ipc_type type;
         union ipc_any m;
         _cleanup_(fd_closep) int fd = -1;
@@ -54,39 +62,56 @@ static int show_page(struct ctl *c, const char *state, uint32_t limit, struct pa
             return status;
         if (type == IPC_ORDER_DONE)
             return ctl_order_done(c, &m.order_done);
+        if (type == IPC_QUEUE_WALKED)
+            continue;
         if (type != IPC_QUEUE_ITEM)
             return ctl_say(CTL_FAILED, "qmgr sent %s where a message of the queue was expected", ipc_type_name(type));
         show_row(&m.queue_item, l);
+        p->rows++;
         snprintf(p->after, sizeof(p->after), "%s", m.queue_item.queue_id);
     }
 }
 
-static bool known_state(const char *state)
+/* Only the state: qmgr knows that without looking, and answers in order and in pages. */
+static bool is_paged(const struct filter *f)
 {
-    static const char *const states[] = {"", "incoming", "active", "deferred", "hold"};
-    for (size_t i = 0; i < ARRAY_LENGTH(states); i++)
-        if (strcmp(states[i], state) == 0)
-            return true;
-    return false;
+    struct filter others = *f;
+    others.state = "";
+    return filter_is_empty(&others);
+}
+
+static int show_pages(struct ctl *c, const struct filter *f, uint64_t limit, struct listing *l)
+{
+    struct page page = {.after = ""};
+    uint64_t left = limit > 0 ? limit : UINT64_MAX;
+    int status;
+    if (!is_paged(f))
+        return show_page(c, f, (uint32_t)limit, &page, l);
+    do {
+        status = show_page(c, f, left < PAGE ? (uint32_t)left : PAGE, &page, l);
+        left -= page.rows < left ? page.rows : left;
+    } while (status == CTL_OK && page.rows > 0 && left > 0);
+    return status;
 }
 
 int queue_list(struct ctl *c, const struct args *a)
 {
-    const char *state = args_at(a, 0) != NULL ? args_at(a, 0) : "", *limit_text = args_option(a, "limit");
+    const char *state = args_at(a, 0), *limit_text = args_option(a, "limit");
     uint64_t limit = 0;
     struct listing l;
-    struct page page = {.after = ""};
-    int status;
-    if (!known_state(state))
-        return ctl_say(CTL_USAGE, "%s: expected incoming, active, deferred or hold", state);
+    struct args given = *a;
+    struct filter f;
+    if (state != NULL && given.option_count < OPTIONS_MAX) {
+        given.options[given.option_count].name = "state";
+        given.options[given.option_count++].value = state;
+    }
+    int status = filter_parse(&given, &f);
+    if (status != CTL_OK)
+        return status;
     if (limit_text != NULL && text_parse_u64(limit_text, UINT32_MAX, &limit) < 0)
         return ctl_say(CTL_USAGE, "--limit %s: expected a number", limit_text);
-    uint64_t left = limit > 0 ? limit : UINT64_MAX;
     listing_begin(&l, stdout, c->json, columns);
-    do {
-        status = show_page(c, state, left < PAGE ? (uint32_t)left : PAGE, &page, &l);
-        left -= page.rows < left ? page.rows : left;
-    } while (status == CTL_OK && page.rows > 0 && left > 0);
+    status = show_pages(c, &f, limit, &l);
     listing_end(&l);
     return status;
 }
@@ -122,47 +147,113 @@ int queue_show(struct ctl *c, const struct args *a)
     return status;
 }
 
-static int order_each(struct ctl *c, const struct args *a, enum ipc_queue_verb verb)
+static const struct listing_column dry_columns[] = {
+    {"queue_id", "ID", 13},   {"state", "STATE", 8},    {"arrived", "ARRIVED", 19},
+    {"tenant", "TENANT", 10}, {"sender", "SENDER", 24}, {"recipients", "RECIPIENTS", 0},
+    {NULL, NULL, 0},
+};
+
+static void show_dry(const struct ipc_queue_item *m, struct listing *l)
 {
-    int status = CTL_OK;
-    for (size_t i = 0; i < a->count; i++) {
-        const struct ipc_queue_order order = {
-            .verb = verb, .queue_id = a->positional[i], .reason = "ordered by the administrator"};
+    listing_text(l, m->queue_id);
+    listing_text(l, m->state);
+    listing_time(l, (int64_t)m->arrived_s);
+    listing_text(l, m->tenant);
+    listing_text(l, m->sender);
+    listing_text(l, m->addresses);
+}
+
+/* CTL_OK with ORDER_DONE in *done, whose texts last until the next message. */
+static int give(struct ctl *c, const struct ipc_queue_order *order, struct listing *l, struct ipc_order_done *done)
+{
+    if (ipc_sync_send(c->peer, IPC_QUEUE_ORDER, order) < 0)
+        return ctl_say(CTL_TRY_LATER, "qmgr is gone; try again later");
+    for (;;) {
         enum ipc_type type = IPC_NONE;
         union ipc_any m;
         _cleanup_(fd_closep) int fd = -1;
-        if (ipc_sync_send(c->peer, IPC_QUEUE_ORDER, &order) < 0)
-            return ctl_say(CTL_TRY_LATER, "qmgr is gone; try again later");
-        int one = ctl_receive(c->peer, &type, &m, &fd);
-        if (one != CTL_OK)
-            return one;
-        if (type != IPC_ORDER_DONE)
+        int status = ctl_receive(c->peer, &type, &m, &fd);
+        if (status != CTL_OK)
+            return status;
+        if (type == IPC_QUEUE_ITEM && order->dry_run)
+            show_dry(&m.queue_item, l);
+        else if (type == IPC_ORDER_DONE) {
+            *done = m.order_done;
+            return CTL_OK;
+        } else if (type != IPC_QUEUE_WALKED)
             return ctl_say(CTL_FAILED, "qmgr sent %s where ORDER_DONE was expected", ipc_type_name(type));
-        uint32_t touched = m.order_done.count;
-        one = ctl_order_done(c, &m.order_done);
-        if (one == CTL_OK && m.order_done.text[0] == '\0')
-            ctl_note(c, "%s: %u message%s", a->positional[i], touched, touched == 1 ? "" : "s");
+    }
+}
+
+static int order_one(struct ctl *c, const struct ipc_queue_order *order, const char *name, struct listing *l)
+{
+    struct ipc_order_done done;
+    int status = give(c, order, l, &done);
+    if (status != CTL_OK)
+        return status;
+    status = ctl_order_done(c, &done);
+    if (status == CTL_OK && done.text[0] == '\0')
+        ctl_note(c, "%s: %u message%s%s", name, done.count, done.count == 1 ? "" : "s",
+                 order->dry_run ? ", not touched" : "");
+    return status;
+}
+
+static int order_each(struct ctl *c, const struct args *a, struct ipc_queue_order *order, struct listing *l)
+{
+    int status = CTL_OK;
+    for (size_t i = 0; i < a->count; i++) {
+        order->queue_id = a->positional[i];
+        int one = order_one(c, order, a->positional[i], l);
+        if (one == CTL_TRY_LATER)
+            return one;
         status = one != CTL_OK ? one : status;
     }
     return status;
 }
 
+static int order_queue(struct ctl *c, const struct args *a, enum ipc_queue_verb verb)
+{
+    struct filter f;
+    struct listing l;
+    int status = filter_parse(a, &f);
+    if (status != CTL_OK)
+        return status;
+    if ((a->count == 0) == filter_is_empty(&f))
+        return ctl_say(CTL_USAGE, "expected either ids or options that say which messages");
+    struct ipc_queue_order order = {.verb = verb,
+                                    .queue_id = "ALL",
+                                    .reason = "ordered by the administrator",
+                                    .dry_run = args_option(a, "dry-run") != NULL,
+                                    .state = f.state,
+                                    .domain = f.domain,
+                                    .site = f.site,
+                                    .tenant = f.tenant,
+                                    .sender = f.sender,
+                                    .older_than_s = f.older_than_s};
+    if (order.dry_run)
+        listing_begin(&l, stdout, c->json, dry_columns);
+    status = a->count > 0 ? order_each(c, a, &order, &l) : order_one(c, &order, "in all", &l);
+    if (order.dry_run)
+        listing_end(&l);
+    return status;
+}
+
 int queue_retry(struct ctl *c, const struct args *a)
 {
-    return order_each(c, a, QUEUE_VERB_RETRY);
+    return order_queue(c, a, QUEUE_VERB_RETRY);
 }
 
 int queue_hold(struct ctl *c, const struct args *a)
 {
-    return order_each(c, a, QUEUE_VERB_HOLD);
+    return order_queue(c, a, QUEUE_VERB_HOLD);
 }
 
 int queue_release(struct ctl *c, const struct args *a)
 {
-    return order_each(c, a, QUEUE_VERB_RELEASE);
+    return order_queue(c, a, QUEUE_VERB_RELEASE);
 }
 
 int queue_delete(struct ctl *c, const struct args *a)
 {
-    return order_each(c, a, QUEUE_VERB_DELETE);
+    return order_queue(c, a, QUEUE_VERB_DELETE);
 }

@@ -59,6 +59,7 @@ static void found_deferred(struct qmgr *q, const char *folder, const char *name)
     struct message *m = message_add(q, id, QUEUE_DEFERRED, due_s);
     if (m == NULL)
         return;
+    m->rule = q->rules.list.count > 0 ? RULE_NOT_KNOWN : 0;
     /* Its sender may have to be told of the delay before that; the id knows when it came. */
     int64_t warning_s = (queue_id_time_us(id) / 1000 + q->settings.delay_warning_ms) / 1000 + 1;
     if (q->settings.delay_warning_ms > 0 && warning_s > clock_wall_s() && warning_s < due_s)

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "log/log.h"
 #include "qmgr/qmgr.h"
+#include "qmgr/walk.h"
 
 #define OUT_OF_MEMORY_WAIT_MS 5000
 
@@ -65,8 +66,23 @@ void message_ready(struct qmgr *q, struct message *m)
 void message_forget(struct qmgr *q, struct message *m)
 {
     leave_lists(q, m);
+    walk_forgotten(q, m);
     HASH_DELETE(hh, q->messages, m);
     free(m);
+}
+
+const char *message_state_name(const struct message *m)
+{
+    switch (m->phase) {
+    case MESSAGE_READY:
+        return "incoming";
+    case MESSAGE_ACTIVE:
+        return "active";
+    case MESSAGE_DEFERRED:
+        return "deferred";
+    default:
+        return "hold";
+    }
 }
 
 void message_file(const struct message *m, char path[QUEUE_PATH_MAX])

@@ -41,6 +41,7 @@ struct message {
     int64_t due_s;      /* when its next round begins */
     int64_t path_due_s; /* deferred: the due time in its path */
     uint32_t place;     /* in the timetable */
+    uint32_t rule;      /* deferred: the rule that put it off, 0 = none, or RULE_NOT_KNOWN */
     struct round *round;
     struct fair_item turn; /* in qmgr->ready */
     UT_hash_handle hh;
@@ -69,7 +70,10 @@ struct part {
     struct round *round;
     struct site *site;   /* NULL while the route is looked up */
     struct route *route; /* the look-up it waits for, or NULL */
-    char *domain;        /* one of the site's */
+    char *domain;        /* one of the site's, or what a rule reroutes to */
+    bool rerouted;       /* by a rule */
+    bool fresh;          /* made by a rule, to be routed */
+    uint32_t rules_seen; /* generation of the rules it was compared with */
     uint32_t *members;   /* numbers of recipients in the envelope, waiting to fly */
     size_t count, capacity;
     struct fair_item turn;      /* in site->queue */
@@ -95,6 +99,9 @@ struct round {
     unsigned jobs;    /* DELIVERs out */
     unsigned bounces; /* BOUNCEs out */
     bool attempted;   /* something was really tried */
+    size_t suspended; /* recipients that a rule put off */
+    int64_t until_s;  /* until then, wall-clock seconds; INT64_MAX = until an admin says so */
+    uint32_t rule;    /* the last such rule */
     bool early;       /* only the sender is told of the delay: the next attempt is not due */
     bool too_old;     /* its lifetime ended before it was tried again */
     bool routing;     /* parts are being routed just now */
@@ -119,6 +126,8 @@ struct message *message_find(struct qmgr *q, const char *id);
 void message_ready(struct qmgr *q, struct message *m);
 /* Takes it out of whatever it stands in and forgets it; the file is not touched. */
 void message_forget(struct qmgr *q, struct message *m);
+/* For people: incoming, active, deferred, hold. */
+const char *message_state_name(const struct message *m);
 void message_file(const struct message *m, char path[QUEUE_PATH_MAX]);
 /* Moves the file to another state (and due time).  0 or -errno; the message then is where it was. */
 /* Into the timetable, its file into the folder of its due time.  look_s: when to look at it before that (its sender is

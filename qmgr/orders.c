@@ -1,4 +1,5 @@
-/* What the admin asks: list, show, retry, hold, release, delete, counts. */
+/* What the admin asks: list, show, retry, hold, release, delete, counts.  What is named by a filter is looked for in a
+ * walk, and answered at its end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -9,28 +10,16 @@
 #include "base/text.h"
 #include "log/log.h"
 #include "qmgr/qmgr.h"
+#include "qmgr/walk.h"
 #include "queue/file.h"
 
-#define LIST_MAX 1000 /* items of one answer; the asker continues after the last */
+#define LIST_MAX      1000 /* items of one answer; the asker continues after the last */
+#define ADDRESSES_MAX 1000 /* bytes of recipients shown of a message */
 
 static void answer(struct ipc_channel *to, enum ipc_order_status status, uint32_t count, const char *text)
 {
     const struct ipc_order_done done = {.status = status, .count = count, .text = text};
     ipc_send(to, IPC_ORDER_DONE, &done, -1);
-}
-
-static const char *state_name(const struct message *m)
-{
-    switch (m->phase) {
-    case MESSAGE_READY:
-        return "incoming";
-    case MESSAGE_ACTIVE:
-        return "active";
-    case MESSAGE_DEFERRED:
-        return "deferred";
-    default:
-        return "hold";
-    }
 }
 
 /* The last line of the history. */
@@ -47,14 +36,34 @@ static void take_last(void *arg, const struct queue_attempt *a)
                                strcmp(a->relay, "none") == 0 ? "" : a->relay);
 }
 
-static int send_item(struct qmgr *q, struct ipc_channel *to, const struct message *m, bool with_file)
+/* Those not finished yet, as many as fit. */
+static void name_recipients(const struct envelope *e, struct buf *out)
 {
+    size_t shown = 0, waiting = 0;
+    for (size_t i = 0; i < e->recipient_count; i++) {
+        if (e->recipients[i].status != RECIPIENT_TODO)
+            continue;
+        waiting++;
+        if (out->len + strlen(e->recipients[i].address) + 1 > ADDRESSES_MAX)
+            continue;
+        buf_printf(out, "%s%s", shown++ > 0 ? " " : "", e->recipients[i].address);
+    }
+    if (shown < waiting)
+        buf_printf(out, " and %zu more", waiting - shown);
+}
+
+enum item_extra { ITEM_ALONE, ITEM_WITH_FILE, ITEM_WITH_ADDRESSES };
+
+static int send_item(struct qmgr *q, struct ipc_channel *to, const struct message *m, enum item_extra extra)
+{
+    struct buf addresses;
+    buf_init(&addresses, ADDRESSES_MAX + 64);
     struct envelope e = {0};
     struct last_attempt last = {0};
     char path[QUEUE_PATH_MAX];
     message_file(m, path);
     struct ipc_queue_item item = {.queue_id = m->id,
-                                  .state = state_name(m),
+                                  .state = message_state_name(m),
                                   .path = path,
                                   .arrived_s = (uint64_t)(queue_id_time_us(m->id) / 1000000),
                                   .due_s = m->phase == MESSAGE_DEFERRED ? (uint64_t)m->path_due_s : 0};
@@ -70,8 +79,12 @@ static int send_item(struct qmgr *q, struct ipc_channel *to, const struct messag
         item.reason = last.reason;
         for (size_t i = 0; i < e.recipient_count; i++)
             item.waiting += e.recipients[i].status == RECIPIENT_TODO;
+        if (extra == ITEM_WITH_ADDRESSES)
+            name_recipients(&e, &addresses);
     }
-    int r = ipc_send(to, IPC_QUEUE_ITEM, &item, with_file ? fd : -1);
+    item.addresses = buf_str(&addresses);
+    int r = ipc_send(to, IPC_QUEUE_ITEM, &item, extra == ITEM_WITH_FILE ? fd : -1);
+    buf_deinit(&addresses);
     free(last.reason);
     envelope_free(&e);
     if (fd >= 0)
@@ -86,13 +99,41 @@ static int by_id(const void *a, const void *b)
 
 static bool wanted(const struct message *m, const struct ipc_queue_list *list)
 {
-    return strcmp(m->id, list->after) > 0 && (list->state[0] == '\0' || strcmp(list->state, state_name(m)) == 0);
+    return strcmp(m->id, list->after) > 0 &&
+           (list->state[0] == '\0' || strcmp(list->state, message_state_name(m)) == 0);
+}
+
+static void walk_done(struct walk *w)
+{
+    answer(w->plan.to, ORDER_OK, w->count, "");
+}
+
+static void begin_walk(struct qmgr *q, const struct walk_plan *plan)
+{
+    if (walk_begin(q, plan) < 0)
+        answer(plan->to, ORDER_REFUSED, 0, "out of memory");
+}
+
+static bool list_one(struct walk *w, struct message *m)
+{
+    return send_item(w->qmgr, w->plan.to, m, ITEM_ALONE) == 0;
 }
 
 void orders_list(void *arg, struct ipc_channel *from, const void *message, int *fd)
 {
     struct qmgr *q = arg;
     const struct ipc_queue_list *list = message;
+    const struct walk_plan plan = {.filter = {.what = {list->domain, list->site, list->tenant, list->sender},
+                                              .state = list->state,
+                                              .older_than_s = (int64_t)(list->older_than_s & INT32_MAX)},
+                                   .to = from,
+                                   .limit = list->limit,
+                                   .fn = list_one,
+                                   .done = walk_done};
+    if (!walk_filter_is_empty(&plan.filter)) {
+        begin_walk(q, &plan);
+        return;
+    }
     struct message **found = calloc(HASH_COUNT(q->messages) + 1, sizeof(*found)), *m, *next;
     uint32_t count = 0, limit = list->limit > 0 && list->limit < LIST_MAX ? list->limit : LIST_MAX, sent = 0;
     if (found == NULL) {
@@ -103,7 +144,7 @@ void orders_list(void *arg, struct ipc_channel *from, const void *message, int *
         if (wanted(m, list))
             found[count++] = m;
     qsort(found, count, sizeof(*found), by_id);
-    while (sent < count && sent < limit && send_item(q, from, found[sent], false) == 0)
+    while (sent < count && sent < limit && send_item(q, from, found[sent], ITEM_ALONE) == 0)
         sent++;
     free(found);
     answer(from, ORDER_OK, sent, sent < count ? "more" : "");
@@ -118,19 +159,8 @@ void orders_show(void *arg, struct ipc_channel *from, const void *message, int *
         answer(from, ORDER_NOT_FOUND, 0, "no such message in the queue");
         return;
     }
-    send_item(q, from, m, true);
+    send_item(q, from, m, ITEM_WITH_FILE);
     answer(from, ORDER_OK, 1, "");
-}
-
-/* One order on one message.  Whether it applied. */
-static bool order_retry(struct qmgr *q, struct message *m, const char *reason)
-{
-    if (m->phase != MESSAGE_DEFERRED)
-        return false;
-    log_message(LOG_LEVEL_INFO, m->id, "retry ordered: %s", reason);
-    m->forced = true;
-    message_ready(q, m);
-    return true;
 }
 
 /* Takes a message out, whichever phase it is in. */
@@ -145,72 +175,124 @@ static void take_out(struct qmgr *q, struct message *m, enum round_wish wish, co
         round_begin_with(q, m, wish, reason);
 }
 
-static bool order_hold(struct qmgr *q, struct message *m, const char *reason)
+static void order_retry(struct qmgr *q, struct message *m, const char *reason)
 {
-    if (m->phase == MESSAGE_HELD)
-        return false;
+    log_message(LOG_LEVEL_INFO, m->id, "retry ordered: %s", reason);
+    m->forced = true;
+    message_ready(q, m);
+}
+
+static void order_hold(struct qmgr *q, struct message *m, const char *reason)
+{
     log_message(LOG_LEVEL_INFO, m->id, "hold ordered: %s", reason);
     take_out(q, m, WISH_HOLD, reason);
-    return true;
 }
 
-static bool order_release(struct qmgr *q, struct message *m, const char *reason)
+static void order_release(struct qmgr *q, struct message *m, const char *reason)
 {
-    if (m->phase != MESSAGE_HELD)
-        return false;
     log_message(LOG_LEVEL_INFO, m->id, "release ordered: %s", reason);
     message_defer(q, m, clock_wall_s(), 0);
-    return true;
 }
 
-static bool order_delete(struct qmgr *q, struct message *m, const char *reason)
+static void order_delete(struct qmgr *q, struct message *m, const char *reason)
 {
     log_message(LOG_LEVEL_INFO, m->id, "delete ordered: %s", reason);
     take_out(q, m, WISH_DELETE, reason);
+}
+
+static bool is_deferred(const struct message *m)
+{
+    return m->phase == MESSAGE_DEFERRED;
+}
+
+static bool is_held(const struct message *m)
+{
+    return m->phase == MESSAGE_HELD;
+}
+
+static bool is_not_held(const struct message *m)
+{
+    return m->phase != MESSAGE_HELD;
+}
+
+static bool is_there(const struct message *m)
+{
     return true;
 }
 
 static const struct {
-    bool (*apply)(struct qmgr *q, struct message *m, const char *reason);
+    bool (*applies)(const struct message *m);
+    /* The message may be gone behind it. */
+    void (*apply)(struct qmgr *q, struct message *m, const char *reason);
     const char *refusal;
 } verbs[] = {
-    [QUEUE_VERB_RETRY] = {order_retry, "it is not deferred"},
-    [QUEUE_VERB_HOLD] = {order_hold, "it is on hold already"},
-    [QUEUE_VERB_RELEASE] = {order_release, "it is not on hold"},
-    [QUEUE_VERB_DELETE] = {order_delete, "it is gone"},
+    [QUEUE_VERB_RETRY] = {is_deferred, order_retry, "it is not deferred"},
+    [QUEUE_VERB_HOLD] = {is_not_held, order_hold, "it is on hold already"},
+    [QUEUE_VERB_RELEASE] = {is_held, order_release, "it is not on hold"},
+    [QUEUE_VERB_DELETE] = {is_there, order_delete, "it is gone"},
 };
 
-/* The message may be gone when this returns. */
-static bool apply(struct qmgr *q, uint32_t verb, struct message *m, const char *reason)
+static bool apply_one(struct walk *w, struct message *m)
 {
-    return verbs[verb].apply(q, m, reason[0] != '\0' ? reason : "by the admin");
+    if (!verbs[w->plan.verb].applies(m))
+        return false;
+    verbs[w->plan.verb].apply(w->qmgr, m, w->plan.reason);
+    return true;
+}
+
+static bool show_one(struct walk *w, struct message *m)
+{
+    return verbs[w->plan.verb].applies(m) && send_item(w->qmgr, w->plan.to, m, ITEM_WITH_ADDRESSES) == 0;
+}
+
+static void change_by_filter(struct qmgr *q, struct ipc_channel *from, const struct ipc_queue_order *order,
+                             const char *reason)
+{
+    const struct walk_plan plan = {.filter = {.what = {order->domain, order->site, order->tenant, order->sender},
+                                              .state = order->state,
+                                              .older_than_s = (int64_t)(order->older_than_s & INT32_MAX)},
+                                   .to = from,
+                                   .verb = order->verb,
+                                   .reason = reason,
+                                   .fn = order->dry_run ? show_one : apply_one,
+                                   .done = walk_done};
+    begin_walk(q, &plan);
+}
+
+static void change_by_id(struct qmgr *q, struct ipc_channel *from, const struct ipc_queue_order *order,
+                         const char *reason)
+{
+    struct message *m = queue_id_valid(order->queue_id) ? message_find(q, order->queue_id) : NULL;
+    if (m == NULL) {
+        answer(from, ORDER_NOT_FOUND, 0, "no such message in the queue");
+        return;
+    }
+    if (!verbs[order->verb].applies(m)) {
+        answer(from, ORDER_REFUSED, 0, verbs[order->verb].refusal);
+        return;
+    }
+    if (order->dry_run)
+        send_item(q, from, m, ITEM_WITH_ADDRESSES);
+    else
+        verbs[order->verb].apply(q, m, reason);
+    answer(from, ORDER_OK, 1, "");
 }
 
 void orders_change(void *arg, struct ipc_channel *from, const void *message, int *fd)
 {
     struct qmgr *q = arg;
     const struct ipc_queue_order *order = message;
-    struct message *m, *next;
-    uint32_t count = 0;
+    const char *reason = order->reason[0] != '\0' ? order->reason : "by the admin";
     if (order->verb >= ARRAY_LENGTH(verbs)) {
         answer(from, ORDER_REFUSED, 0, "no such order");
         return;
     }
-    if (order->verb == QUEUE_VERB_RETRY)
+    if (order->verb == QUEUE_VERB_RETRY && !order->dry_run)
         site_revive_all(q); /* the admin knows better than the last failures */
-    if (strcmp(order->queue_id, "ALL") == 0) {
-        HASH_ITER (hh, q->messages, m, next)
-            count += apply(q, order->verb, m, order->reason);
-        answer(from, ORDER_OK, count, "");
-        return;
-    }
-    m = queue_id_valid(order->queue_id) ? message_find(q, order->queue_id) : NULL;
-    if (m == NULL)
-        answer(from, ORDER_NOT_FOUND, 0, "no such message in the queue");
-    else if (!apply(q, order->verb, m, order->reason))
-        answer(from, ORDER_REFUSED, 0, verbs[order->verb].refusal);
+    if (strcmp(order->queue_id, "ALL") == 0)
+        change_by_filter(q, from, order, reason);
     else
-        answer(from, ORDER_OK, 1, "");
+        change_by_id(q, from, order, reason);
 }
 
 void orders_status(void *arg, struct ipc_channel *from, const void *message, int *fd)

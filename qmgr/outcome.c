@@ -108,3 +108,49 @@ void outcome_record(struct round *r, size_t number, const struct site *site, con
     write_history(r, rcpt->index, o);
     log_outcome(r, rcpt, site, o);
 }
+
+static void write_suspension(struct round *r, const struct envelope_recipient *rcpt, const struct site *site,
+                             const struct outcome *o)
+{
+    const struct queue_attempt a = {.time_s = clock_wall_s(),
+                                    .index = rcpt->index,
+                                    .outcome = "suspended",
+                                    .enhanced = o->enhanced,
+                                    .relay = o->relay,
+                                    .reply = o->reply};
+    const struct log_delivery line = {.queue_id = r->message->id,
+                                      .recipient = rcpt->address,
+                                      .tenant = r->envelope.tenant,
+                                      .site = site != NULL ? site->key : "",
+                                      .relay = o->relay,
+                                      .tls = o->tls,
+                                      .dkim = "none",
+                                      .status = "suspended",
+                                      .enhanced = o->enhanced,
+                                      .reply = o->reply,
+                                      .delay_ms = (clock_wall_us() - r->envelope.arrived_us) / 1000,
+                                      .attempts = r->envelope.attempts};
+    if (queue_attempt_format(&a, &r->history) < 0) {
+        round_flush_history(r);
+        queue_attempt_format(&a, &r->history);
+    }
+    log_delivery(&line);
+}
+
+void outcome_suspend(struct round *r, size_t number, const struct site *site, const struct rule *rule,
+                     const char *reply)
+{
+    const struct envelope_recipient *rcpt = &r->envelope.recipients[number];
+    struct recipient_round *rr = &r->recipients[number];
+    const struct outcome o = {.enhanced = "4.7.1", .reply = reply, .relay = "none", .tls = "none"};
+    int64_t until = rule->expires_s != 0 ? rule->expires_s : INT64_MAX;
+    if (rr->phase == RCPT_SETTLED)
+        return;
+    rr->phase = RCPT_SETTLED;
+    r->open--;
+    r->until_s = r->suspended == 0 || until < r->until_s ? until : r->until_s;
+    r->suspended++;
+    r->rule = rule->number;
+    keep_verdict(rr, &o);
+    write_suspension(r, rcpt, site, &o);
+}

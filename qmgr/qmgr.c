@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "log/log.h"
 #include "qmgr/qmgr.h"
+#include "qmgr/walk.h"
 #include "queue/done.h"
 
 #define FDS_NOT_FOR_MESSAGES 256
@@ -79,6 +80,8 @@ static void on_down(void *arg, struct ipc_channel *c, const char *why)
         signer_down(q, c);
     else if (q->bouncer == c)
         notice_bouncer_down(q);
+    else if (peer->role == ROLE_CTL)
+        walk_channel_down(q, c);
     if (peer->role != ROLE_CTL)
         log_debug("ipc: %s %u is gone: %s", role_name(peer->role), peer->slot, why);
 }
@@ -97,6 +100,8 @@ static const struct ipc_handler handlers[] = {
     {IPC_QUEUE_SHOW, orders_show},
     {IPC_QUEUE_ORDER, orders_change},
     {IPC_QUEUE_STATUS, orders_status},
+    {IPC_RULE_ORDER, rules_order},
+    {IPC_RULE_LIST, rules_list},
     {IPC_NONE, NULL},
 };
 
@@ -136,6 +141,7 @@ static int prepare(struct service *s)
     TAILQ_INIT(&q->workers);
     TAILQ_INIT(&q->signers);
     TAILQ_INIT(&q->sites.turn);
+    TAILQ_INIT(&q->walks);
     int r = load_settings(s);
     if (r < 0)
         return r;
@@ -165,6 +171,7 @@ static int start_timers(struct qmgr *q, struct loop *l)
     if ((r = timer_init(&q->wake_timer, l, on_wake, q)) < 0 ||
         (r = timer_init(&q->scan_timer, l, intake_scan_new, q)) < 0 ||
         (r = timer_init(&q->second_timer, l, on_second, q)) < 0 ||
+        (r = timer_init(&q->walk_timer, l, walk_go_on, q)) < 0 ||
         (r = timer_init(&q->settle_timer, l, worker_settled, q)) < 0)
         return r;
     timer_set_ms(&q->scan_timer, (uint64_t)q->settings.scan_interval_ms);
@@ -185,7 +192,7 @@ static int start(struct service *s)
         return r;
     }
     if ((r = start_timers(q, s->loop)) < 0 || (r = loop_on_signal(s->loop, SIGUSR1, on_replaced, s)) < 0 ||
-        (r = intake_start(q)) < 0)
+        (r = rules_start(q)) < 0 || (r = intake_start(q)) < 0)
         return r;
     int fd = service_take_fd(s, "serve");
     if (fd < 0) {
@@ -207,6 +214,7 @@ static void stop(struct service *s)
     struct qmgr *q = &qmgr;
     struct message *m, *next;
     ipc_server_free(q->server);
+    walk_free_all(q);
     HASH_ITER (hh, q->messages, m, next) {
         if (m->round != NULL) {
             round_flush_history(m->round);
@@ -219,12 +227,14 @@ static void stop(struct service *s)
     notice_free_all(q);
     route_free_all(q);
     site_free_all(q);
+    rules_free(q);
     fair_deinit(&q->ready);
     fair_deinit(&q->unsigned_rounds);
     tenants_deinit(&q->tenants);
     timetable_deinit(&q->timetable);
     timer_deinit(&q->wake_timer);
     timer_deinit(&q->scan_timer);
+    timer_deinit(&q->walk_timer);
     timer_deinit(&q->second_timer);
     timer_deinit(&q->settle_timer);
     if (done_free(q->done) < 0)

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "ipc/channel.h"
 #include "qmgr/message.h"
+#include "qmgr/rules.h"
 #include "qmgr/site.h"
 #include "qmgr/tenant.h"
 #include "qmgr/timetable.h"
@@ -21,6 +22,7 @@ struct signer;
 struct job;
 struct notice;
 struct done;
+struct walk;
 
 struct qmgr {
     struct service *service;
@@ -34,6 +36,9 @@ struct qmgr {
     struct fair_queue ready; /* messages in line for a round */
     size_t active_count, active_max;
     struct timetable timetable;
+    struct rules rules;
+    TAILQ_HEAD(, walk) walks; /* in turn */
+    struct timer walk_timer;
     struct fair_queue unsigned_rounds; /* in line for a signer */
     TAILQ_HEAD(, round) signing_rounds;
     uint64_t no_signer_since_ms; /* 0 = there is one */
@@ -95,6 +100,9 @@ void round_flush_history(struct round *r);
 void round_end(struct round *r);
 /* When its lifetime ends, wall-clock seconds. */
 int64_t round_expires_s(const struct round *r);
+/* Gives a recipient to the part with this route ("route:NAME").  1 = it has to be routed yet, 0 = it is under way,
+ * -ENOMEM. */
+int part_reroute(struct round *r, const char *to, uint32_t number);
 /* One more recipient for a part.  0 or -ENOMEM. */
 int part_add(struct part *p, uint32_t number);
 /* Number of the recipient with this index, or -1. */
@@ -107,6 +115,9 @@ struct outcome {
     const char *enhanced, *reply, *relay, *tls;
 };
 void outcome_record(struct round *r, size_t number, const struct site *site, const struct outcome *o);
+/* A rule put it off: no attempt, nothing tried. */
+void outcome_suspend(struct round *r, size_t number, const struct site *site, const struct rule *rule,
+                     const char *reply);
 void verdict_free(struct verdict *v);
 
 /* settle.c: the end of a round: notices, next attempt or removal. */
@@ -129,6 +140,8 @@ void route_answered(void *arg, struct ipc_channel *from, const void *message, in
 void route_worker_down(struct qmgr *q, struct ipc_channel *c);
 void route_ask_waiting(struct qmgr *q);
 void route_expire(struct qmgr *q);
+/* The site that mail for the domain goes to, as far as we know just now; NULL = not known. */
+const char *route_known_site(struct qmgr *q, const char *domain);
 void route_free_all(struct qmgr *q);
 
 /* worker.c: smtp-out processes and the jobs they have. */

@@ -135,6 +135,23 @@ int part_add(struct part *p, uint32_t number)
     return 0;
 }
 
+int part_reroute(struct round *r, const char *to, uint32_t number)
+{
+    struct part *p;
+    HASH_FIND(by_domain, r->part_of_domain, to, strlen(to), p);
+    if (p != NULL && p->count > 0)
+        return part_add(p, number);
+    /* What flew already stays behind; a part is routed once. */
+    if (p != NULL)
+        HASH_DELETE(by_domain, r->part_of_domain, p);
+    p = part_for(r, to);
+    if (p == NULL)
+        return -ENOMEM;
+    p->rerouted = p->fresh = true;
+    int err = part_add(p, number);
+    return err < 0 ? err : 1;
+}
+
 /* Everything behind the last @, lower case: what routes are looked up by. */
 static char *domain_of(const char *address)
 {

@@ -122,6 +122,13 @@ static void apply(struct qmgr *q, struct part *p, const struct route *r)
         return;
     }
     p->site = site_get(q, r->site);
+    if (p->site != NULL) {
+        rules_apply(p);
+        if (p->count == 0) {
+            round_check(p->round);
+            return;
+        }
+    }
     if (p->site == NULL || (!merge(p) && site_queue(q, p) < 0))
         round_fail_all(p->round, OUTCOME_TRY_LATER, 0, "4.3.0", "out of memory");
 }
@@ -129,6 +136,12 @@ static void apply(struct qmgr *q, struct part *p, const struct route *r)
 void route_part(struct part *p)
 {
     struct qmgr *q = p->round->qmgr;
+    p->fresh = false;
+    if (p->route != NULL || p->site != NULL)
+        return; /* a rule made it meanwhile and had it routed */
+    rules_apply(p);
+    if (p->count == 0)
+        return;
     struct route *r = route_get(q, p->domain);
     if (r == NULL) {
         round_fail_all(p->round, OUTCOME_TRY_LATER, 0, "4.3.0", "out of memory");
@@ -212,6 +225,13 @@ void route_expire(struct qmgr *q)
     HASH_ITER (hh, q->routes, r, next)
         if (TAILQ_EMPTY(&r->waiting) && r->asked == NULL && (crowded || r->good_until_ms < now))
             route_free(q, r);
+}
+
+const char *route_known_site(struct qmgr *q, const char *domain)
+{
+    struct route *r;
+    HASH_FIND_STR(q->routes, domain, r);
+    return r != NULL && r->answered && r->status == ROUTE_FOUND ? r->site : NULL;
 }
 
 void route_free_all(struct qmgr *q)

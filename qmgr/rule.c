@@ -163,9 +163,9 @@ int rule_list_format(const struct rule_list *l, struct buf *out)
     int err = buf_printf(out, HEADING "%u %zu\n", l->next_number, l->count);
     for (size_t i = 0; i < l->count && err == 0; i++) {
         const struct rule *r = &l->items[i];
-        err = buf_printf(out, "%u\t%s\t%s\t%lld\t%lld\t%s\t%s\t%s\n", r->number, actions[r->action], kinds[r->kind],
-                         (long long)r->since_s, (long long)r->expires_s, r->what, or_hyphen(r->to),
-                         or_hyphen(r->reason));
+        err =
+            buf_printf(out, "%u\t%s\t%s\t%lld\t%lld\t%s\t%s\t%s\n", r->number, actions[r->action], kinds[r->kind],
+                       (long long)r->since_s, (long long)r->expires_s, r->what, or_hyphen(r->to), or_hyphen(r->reason));
     }
     return err;
 }

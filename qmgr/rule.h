@@ -31,6 +31,7 @@ struct rule {
     char *what;                 /* the domain, pattern, tenant or sender */
     char *to;                   /* reroute: "route:NAME" or "host:NAME[:PORT]", else "" */
     char *reason;               /* "" = none */
+    uint64_t recipients;        /* it was applied to; not in the text */
 };
 
 /* What a rule is compared with.  site NULL: not known yet, no site rule matches. */

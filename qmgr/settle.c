@@ -164,16 +164,31 @@ static bool greylisted(const struct round *r)
     return false;
 }
 
+/* When the next attempt of what was tried is due, and what a rule put off is looked at again: whichever is first. */
+static int64_t next_due_s(const struct round *r)
+{
+    const struct settings_qmgr *s = &r->qmgr->settings;
+    int64_t now_s = clock_wall_s(), expires_s = round_expires_s(r), until_s = r->until_s;
+    int64_t wait = retry_wait_ms(r->envelope.attempts, s->retry_min_ms, s->retry_max_ms, random_number());
+    if (r->envelope.attempts == 1 && greylisted(r) && s->greylist_retry_ms < wait)
+        wait = s->greylist_retry_ms;
+    int64_t retry = retry_due_s(clock_wall_us() / 1000, wait, expires_s);
+    if (r->suspended == 0)
+        return retry;
+    if (until_s > expires_s)
+        until_s = expires_s;
+    if (until_s <= now_s)
+        until_s = now_s + 1;
+    return r->suspended < count_status(r, RECIPIENT_TODO) && retry < until_s ? retry : until_s;
+}
+
 static void put_off(struct round *r)
 {
     struct qmgr *q = r->qmgr;
     struct message *m = r->message;
-    const struct settings_qmgr *s = &q->settings;
-    int64_t wait = retry_wait_ms(r->envelope.attempts, s->retry_min_ms, s->retry_max_ms, random_number());
-    if (r->envelope.attempts == 1 && greylisted(r) && s->greylist_retry_ms < wait)
-        wait = s->greylist_retry_ms;
-    int64_t due = r->early ? m->path_due_s : retry_due_s(clock_wall_us() / 1000, wait, round_expires_s(r));
+    int64_t due = r->early ? m->path_due_s : next_due_s(r);
     int64_t look = warning_time_s(r);
+    m->rule = r->early ? m->rule : r->rule;
     round_end(r);
     message_defer(q, m, due, look);
 }
@@ -247,7 +262,7 @@ void settle_round(struct round *r)
     }
     if (r->wish != WISH_DELETE) {
         learn_verdicts(r);
-        if (r->attempted || r->too_old)
+        if (r->attempted || r->too_old || r->suspended > 0)
             expire(r);
         int err = notify(r, BOUNCE_FAILED, is_undeliverable);
         if (err == 0 && warning_due(r))

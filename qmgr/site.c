@@ -178,6 +178,18 @@ static void put_off(struct qmgr *q, struct site *s)
     round_check(r);
 }
 
+/* A rule may have come since it was queued.  False when nothing is left of it. */
+static bool stands_rules(struct qmgr *q, struct part *p)
+{
+    struct round *r = p->round;
+    rules_apply(p);
+    if (p->count > 0)
+        return true;
+    site_unqueue(q, p);
+    round_check(r);
+    return false;
+}
+
 /* One delivery to the site whose turn it is.  0, or -EAGAIN: no smtp-out has room. */
 static int send_one(struct qmgr *q, struct site *s)
 {
@@ -188,6 +200,8 @@ static int send_one(struct qmgr *q, struct site *s)
         return 0;
     }
     struct part *p = next_part(s);
+    if (p->rules_seen != q->rules.generation && !stands_rules(q, p))
+        return 0;
     size_t before = p->count;
     int r = worker_deliver(p);
     if (r < 0)

@@ -211,7 +211,8 @@ static struct site *site_from_host_name(const struct out *out, const char *text)
     bool has_port = colon != NULL && strchr(colon, ']') == NULL && (text[0] == '[' || strchr(text, ':') == colon);
     uint64_t port = route->port;
     size_t len = has_port ? (size_t)(colon - text) : strlen(text);
-    if (len == 0 || len >= sizeof(name) || (has_port && (text_parse_u64(colon + 1, UINT16_MAX, &port) < 0 || port == 0)))
+    if (len == 0 || len >= sizeof(name) ||
+        (has_port && (text_parse_u64(colon + 1, UINT16_MAX, &port) < 0 || port == 0)))
         return site_failed(TROUBLE_RELAY_UNKNOWN, "not a host to send to: ", text);
     struct site *site = site_new(route, 1);
     if (site == NULL)
