@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "ctl/commands.h"
+#include "ctl/filter.h"
 
 static const struct phrase table[] = {
     {"stop", "", NEEDS_NOTHING, NULL, "Stop it"},
@@ -89,6 +90,78 @@ static void parses_what_the_usage_line_says(void **state)
     }
 }
 
+/* The real table: orders and rules of the queue. */
+static void takes_orders_of_the_queue(void **state)
+{
+    static const struct {
+        const char *argv[12];
+        const char *phrase;
+        int want;
+        size_t positional, options;
+    } cases[] = {
+        {{"queue", "retry"}, "queue retry", 0, 0, 0}, /* refused by the phrase itself */
+        {{"queue", "retry", "ALL"}, "queue retry", 0, 1, 0},
+        {{"queue", "delete", "a", "b", "--dry-run"}, "queue delete", 0, 2, 1},
+        {{"queue", "hold", "--domain", "d", "--site=s", "--tenant", "t", "--sender", "@d"}, "queue hold", 0, 0, 4},
+        {{"queue", "hold", "--state", "deferred", "--older-than", "5d", "--dry-run"}, "queue hold", 0, 0, 3},
+        {{"queue", "hold", "--domain"}, "queue hold", -EINVAL, 0, 0},
+        {{"queue", "hold", "--dry-run=yes"}, "queue hold", -EINVAL, 0, 0},
+        {{"queue", "list", "hold", "--domain", "d", "--limit", "5"}, "queue list", 0, 1, 2},
+        {{"queue", "list", "hold", "too much"}, "queue list", -EINVAL, 0, 0},
+        {{"queue", "suspend", "--domain", "d", "--reason", "r", "--for", "1h"}, "queue suspend", 0, 0, 3},
+        {{"queue", "suspend", "d"}, "queue suspend", -EINVAL, 0, 0},
+        {{"queue", "suspend", "--to", "h"}, "queue suspend", -EINVAL, 0, 0},
+        {{"queue", "bounce", "--sender", "a@d", "--reason", "r"}, "queue bounce", 0, 0, 2},
+        {{"queue", "reroute", "--to", "route:x", "--site", "*"}, "queue reroute", 0, 0, 2},
+        {{"queue", "resume", "7"}, "queue resume", 0, 1, 0},
+        {{"queue", "resume", "--tenant", "t"}, "queue resume", 0, 0, 1},
+        {{"queue", "resume", "--for", "1h"}, "queue resume", -EINVAL, 0, 0},
+        {{"queue", "rules"}, "queue rules", 0, 0, 0},
+        {{"queue", "rules", "7"}, "queue rules", -EINVAL, 0, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        char **argv = (char **)(uintptr_t)cases[i].argv;
+        struct args args;
+        struct buf why;
+        int used, argc = count(argv);
+        const struct phrase *p = phrase_find(phrases, argc, argv, &used);
+        assert_non_null(p);
+        assert_string_equal(p->words, cases[i].phrase);
+        buf_init(&why, 1024);
+        assert_int_equal(phrase_parse(p, argc - used, argv + used, &args, &why), cases[i].want);
+        if (cases[i].want == 0) {
+            assert_int_equal(args.count, cases[i].positional);
+            assert_int_equal(args.option_count, cases[i].options);
+        }
+        buf_deinit(&why);
+    }
+}
+
+static void filters_are_checked(void **state)
+{
+    static const struct {
+        const char *name, *value;
+        int want;
+        uint64_t older_than_s;
+        bool empty;
+    } cases[] = {
+        {"domain", "example.com", CTL_OK, 0, false}, {"domain", "", CTL_USAGE, 0, true},
+        {"state", "deferred", CTL_OK, 0, false},     {"state", "late", CTL_USAGE, 0, true},
+        {"older-than", "2m", CTL_OK, 120, false},    {"older-than", "soon", CTL_USAGE, 0, true},
+        {"older-than", "90", CTL_OK, 90, false},     {"limit", "3", CTL_OK, 0, true},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        const struct args a = {.options = {{cases[i].name, cases[i].value}}, .option_count = 1};
+        struct filter f;
+        int got = filter_parse(&a, &f);
+        assert_int_equal(got, cases[i].want);
+        if (got != CTL_OK)
+            continue;
+        assert_int_equal(f.older_than_s, cases[i].older_than_s);
+        assert_int_equal(filter_is_empty(&f), cases[i].empty);
+    }
+}
+
 static void help_shows_all_or_one_word(void **state)
 {
     struct buf out;
@@ -134,6 +207,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parses_what_the_usage_line_says),
+        cmocka_unit_test(takes_orders_of_the_queue),
+        cmocka_unit_test(filters_are_checked),
         cmocka_unit_test(help_shows_all_or_one_word),
         cmocka_unit_test(the_manual_has_every_phrase),
     };

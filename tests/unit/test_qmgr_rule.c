@@ -157,8 +157,10 @@ static void broken_files_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matches_by_kind),         cmocka_unit_test(expires),
-        cmocka_unit_test(checks_what_an_admin_may_order), cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(matches_by_kind),
+        cmocka_unit_test(expires),
+        cmocka_unit_test(checks_what_an_admin_may_order),
+        cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(broken_files_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
