@@ -95,19 +95,20 @@ struct round {
     struct recipient_round *recipients; /* parallel to envelope.recipients */
     TAILQ_HEAD(, part) parts;
     struct part *part_of_domain, *part_of_site;
-    size_t open;      /* recipients not settled */
-    unsigned jobs;    /* DELIVERs out */
-    unsigned bounces; /* BOUNCEs out */
-    bool attempted;   /* something was really tried */
-    size_t suspended; /* recipients that a rule put off */
-    int64_t until_s;  /* until then, wall-clock seconds; INT64_MAX = until an admin says so */
-    uint32_t rule;    /* the last such rule */
-    bool early;       /* only the sender is told of the delay: the next attempt is not due */
-    bool too_old;     /* its lifetime ended before it was tried again */
-    bool routing;     /* parts are being routed just now */
-    bool signing;     /* the signature is on its way */
-    bool settling;    /* deliveries are over, notices are being made */
-    uint8_t wish;     /* enum round_wish: what an admin wants when nothing flies any more */
+    size_t open;         /* recipients not settled */
+    unsigned jobs;       /* DELIVERs out */
+    unsigned bounces;    /* BOUNCEs out */
+    bool attempted;      /* something was really tried */
+    size_t suspended;    /* recipients that a rule put off */
+    int64_t until_s;     /* until then, wall-clock seconds; INT64_MAX = until an admin says so */
+    uint32_t rule;       /* that did, RULE_NOT_KNOWN = several */
+    uint32_t rules_seen; /* generation of the rules when the round began, or put the first one off */
+    bool early;          /* only the sender is told of the delay: the next attempt is not due */
+    bool too_old;        /* its lifetime ended before it was tried again */
+    bool routing;        /* parts are being routed just now */
+    bool signing;        /* the signature is on its way */
+    bool settling;       /* deliveries are over, notices are being made */
+    uint8_t wish;        /* enum round_wish: what an admin wants when nothing flies any more */
     char *wish_reason;
     uint64_t sign_job;
     uint64_t sign_since_ms;

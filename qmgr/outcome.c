@@ -148,9 +148,11 @@ void outcome_suspend(struct round *r, size_t number, const struct site *site, co
         return;
     rr->phase = RCPT_SETTLED;
     r->open--;
+    if (r->suspended == 0)
+        r->rules_seen = r->qmgr->rules.generation;
     r->until_s = r->suspended == 0 || until < r->until_s ? until : r->until_s;
+    r->rule = r->suspended == 0 || r->rule == rule->number ? rule->number : RULE_NOT_KNOWN;
     r->suspended++;
-    r->rule = rule->number;
     keep_verdict(rr, &o);
     write_suspension(r, rcpt, site, &o);
 }

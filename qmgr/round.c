@@ -184,6 +184,7 @@ static void enter(struct qmgr *q, struct message *m, struct round *r)
     fair_remove(&m->turn);
     m->phase = MESSAGE_ACTIVE;
     m->round = r;
+    r->rules_seen = q->rules.generation;
     q->active_count++;
     r->tenant = tenant_get(&q->tenants, &q->settings, r->envelope.tenant);
     r->tenant->active++;

@@ -90,7 +90,9 @@ static int set_aside(struct qmgr *q, unsigned line)
     if (err < 0)
         log_error("queue: " FILE_NAME ":%u: not a file of rules and can not be set aside: %s", line, text_errno(err));
     else
-        log_error("queue: " FILE_NAME ":%u: not a file of rules: set aside as %s, no rule is in force", line, name);
+        log_error("queue: " FILE_NAME ":%u: not a file of rules: set aside as %s, no rule is in force; order them "
+                                      "again, \"posthouse queue retry ALL\" wakes what they put off",
+                  line, name);
     return err;
 }
 
@@ -131,6 +133,7 @@ static void log_rule(const struct rule *r, const char *event)
     buf_deinit(&text);
 }
 
+/* One that was in line only to tell its sender of the delay gets its attempt along with that. */
 static bool wake_one(struct walk *w, struct message *m)
 {
     m->forced = true;
@@ -142,7 +145,7 @@ static bool wake_one(struct walk *w, struct message *m)
 /* What the rule put off, or what it is for, is looked at soon; the queue takes it as fast as it goes. */
 static void wake(struct qmgr *q, const struct rule *r, bool only_put_off)
 {
-    struct walk_plan plan = {.only_deferred = true, .put_off_by = only_put_off ? r->number : 0, .fn = wake_one};
+    struct walk_plan plan = {.only_waiting = true, .put_off_by = only_put_off ? r->number : 0, .fn = wake_one};
     plan.filter.what[r->kind] = r->what;
     if (walk_begin(q, &plan) < 0)
         log_warning("rule %u: out of memory, deferred mail waits for its due time", r->number);

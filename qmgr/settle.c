@@ -186,7 +186,9 @@ static void put_off(struct round *r)
 {
     struct qmgr *q = r->qmgr;
     struct message *m = r->message;
-    int64_t due = r->early ? m->path_due_s : next_due_s(r);
+    /* Whoever ended or changed a rule meanwhile did not find this message among those that wait. */
+    bool stale = (r->suspended > 0 || (r->early && m->rule != 0)) && r->rules_seen != q->rules.generation;
+    int64_t due = stale ? clock_wall_s() + 1 : r->early ? m->path_due_s : next_due_s(r);
     int64_t look = warning_time_s(r);
     m->rule = r->early ? m->rule : r->rule;
     round_end(r);

@@ -164,7 +164,7 @@ static int known_to_fit(const struct walk *w, const struct message *m)
 {
     const struct walk_plan *p = &w->plan;
     const struct walk_filter *f = &p->filter;
-    if (p->only_deferred && m->phase != MESSAGE_DEFERRED)
+    if (p->only_waiting && m->phase != MESSAGE_DEFERRED && m->phase != MESSAGE_READY)
         return 0;
     if (p->put_off_by != 0 && m->rule != RULE_NOT_KNOWN)
         return m->rule == p->put_off_by;

@@ -23,8 +23,8 @@ struct walk_filter {
 
 struct walk_plan {
     struct walk_filter filter;
-    uint32_t put_off_by; /* only deferred ones that this rule put off, 0 = any */
-    bool only_deferred;
+    uint32_t put_off_by;    /* only those that this rule put off, 0 = any */
+    bool only_waiting;      /* deferred, or in line for a round */
     struct ipc_channel *to; /* who asked: the walk ends with its channel, and waits while that is full; NULL = nobody */
     uint32_t verb, limit;   /* limit: messages that count at most, 0 = all */
     const char *reason;

@@ -59,6 +59,20 @@ def test_suspend_and_resume_a_domain(relay):
     assert relay.ctl("queue", "resume", "1", check=False).returncode == 1
 
 
+def test_each_of_two_rules_ends_by_itself(relay):
+    relay.ctl("queue", "suspend", "--domain", "example.test")
+    relay.ctl("queue", "suspend", "--domain", "other.test")
+    queue_id = relay.submit(["ann@example.test", "bob@other.test"])
+    wait_suspended(relay, queue_id)
+    relay.ctl("queue", "resume", "--domain", "example.test")
+    relay.inbox.wait_to("ann@example.test")
+    wait.until(lambda: queue_id in listed(relay, "list", "deferred"), 10, f"{queue_id} to be put off again")
+    relay.ctl("queue", "resume", "--domain", "other.test")
+    relay.other.wait_to("bob@other.test")
+    relay.wait_empty()
+    assert len(relay.inbox.messages) == len(relay.other.messages) == 1
+
+
 def test_queued_mail_is_stopped_before_its_next_delivery(world):
     inbox = world.sink("example.test", rules={"*": sink.Rule(delay=2)})
     relay = world.suite({"qmgr.conf": {**SLOW, "site_concurrency_start": 1, "site_concurrency_max": 1}}).start()
