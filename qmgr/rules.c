@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/whole.h"
 #include "log/log.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/walk.h"
@@ -23,27 +24,13 @@
 /* -- the file -------------------------------------------------------------------------------------------------------
  */
 
-static int write_all(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
 static int replace_file(struct qmgr *q, const struct buf *text)
 {
     _cleanup_(fd_closep) int fd =
         openat(q->queue_fd, NEW_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
-    int err = write_all(fd, buf_str(text), text->len);
+    int err = whole_write(fd, buf_str(text), text->len);
     if (err == 0 && renameat(q->queue_fd, NEW_NAME, q->queue_fd, FILE_NAME) < 0)
         err = -errno;
     _cleanup_(fd_closep) int folder = openat(q->queue_fd, FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -91,7 +78,7 @@ static int set_aside(struct qmgr *q, unsigned line)
         log_error("queue: " FILE_NAME ":%u: not a file of rules and can not be set aside: %s", line, text_errno(err));
     else
         log_error("queue: " FILE_NAME ":%u: not a file of rules: set aside as %s, no rule is in force; order them "
-                                      "again, \"posthouse queue retry ALL\" wakes what they put off",
+                  "again, \"posthouse queue retry ALL\" wakes what they put off",
                   line, name);
     return err;
 }

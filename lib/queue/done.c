@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/crc.h"
+#include "base/whole.h"
 #include "io/offload.h"
 #include "queue/id.h"
 #include "queue/segment.h"
@@ -42,21 +43,6 @@ struct done {
 
 static const char *const names[2] = {"0", "1"};
 
-static int write_at(int fd, const char *data, size_t len, uint64_t offset)
-{
-    while (len > 0) {
-        ssize_t n = pwrite(fd, data, len, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        data += n;
-        len -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
-}
-
 /* A file that is full is flushed before the next note goes into the other one. */
 static int write_notes(struct done *d)
 {
@@ -64,7 +50,7 @@ static int write_notes(struct done *d)
     while (r == 0 && d->writing.len > 0) {
         uint64_t room = FILE_LENGTH - d->at;
         size_t n = d->writing.len < room ? d->writing.len : (size_t)room;
-        r = write_at(d->fd[d->turn], d->writing.data, n, d->at);
+        r = whole_write_at(d->fd[d->turn], d->writing.data, n, d->at);
         if (r == 0 && fdatasync(d->fd[d->turn]) < 0)
             r = -errno;
         d->at += n;

@@ -9,38 +9,9 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "base/whole.h"
 
 #define HEAD_FIRST_READ 4096
-
-static int read_at(int fd, char *data, size_t len, off_t offset)
-{
-    while (len > 0) {
-        ssize_t n = pread(fd, data, len, offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EPROTO;
-        data += n;
-        len -= (size_t)n;
-        offset += n;
-    }
-    return 0;
-}
-
-static int write_at(int fd, const char *data, size_t len, off_t offset)
-{
-    while (len > 0) {
-        ssize_t n = pwrite(fd, data, len, offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-        offset += n;
-    }
-    return 0;
-}
 
 int queue_file_read(int fd, struct envelope *out)
 {
@@ -64,7 +35,7 @@ int queue_file_read(int fd, struct envelope *out)
         _cleanup_(freep) char *text = (off_t)head <= st.st_size ? malloc(head) : NULL;
         if (text == NULL)
             return (off_t)head <= st.st_size ? -ENOMEM : -EPROTO;
-        r = read_at(fd, text, head, 0);
+        r = whole_read_at(fd, text, head, 0);
         if (r == 0)
             r = envelope_parse(text, head, out);
     }
@@ -78,14 +49,15 @@ int queue_file_read(int fd, struct envelope *out)
 
 int queue_file_mark(int fd, uint32_t index, enum recipient_status status)
 {
-    return write_at(fd, recipient_status_text(status), RECIPIENT_STATUS_WIDTH, (off_t)index + RECIPIENT_STATUS_OFFSET);
+    return whole_write_at(fd, recipient_status_text(status), RECIPIENT_STATUS_WIDTH,
+                          (off_t)index + RECIPIENT_STATUS_OFFSET);
 }
 
 int queue_file_mark_state(int fd, const struct envelope *e)
 {
     char line[ENVELOPE_STATE_LINE + 1];
     envelope_format_state(e, line);
-    return write_at(fd, line, ENVELOPE_STATE_LINE, ENVELOPE_STATE_OFFSET);
+    return whole_write_at(fd, line, ENVELOPE_STATE_LINE, ENVELOPE_STATE_OFFSET);
 }
 
 static int append_word(struct buf *text, const char *word, const char *none)
@@ -132,10 +104,10 @@ int queue_file_append(int fd, const struct envelope *e, const struct buf *text)
         return -EFBIG;
     /* Behind a line that a crash tore, or the first new one would be torn with it. */
     char last = '\n';
-    int r = (uint64_t)st.st_size > begin ? read_at(fd, &last, 1, st.st_size - 1) : 0;
+    int r = (uint64_t)st.st_size > begin ? whole_read_at(fd, &last, 1, st.st_size - 1) : 0;
     if (r == 0 && last != '\n')
-        r = write_at(fd, "\n", 1, st.st_size++);
-    return r < 0 ? r : write_at(fd, text->data, text->len, st.st_size);
+        r = whole_write_at(fd, "\n", 1, st.st_size++);
+    return r < 0 ? r : whole_write_at(fd, text->data, text->len, st.st_size);
 }
 
 static int parse_attempt(char *line, struct queue_attempt *out)
@@ -187,7 +159,7 @@ int queue_file_history(int fd, const struct envelope *e, void (*fn)(void *arg, c
     _cleanup_(freep) char *text = malloc(len);
     if (text == NULL)
         return -ENOMEM;
-    int r = read_at(fd, text, len, begin);
+    int r = whole_read_at(fd, text, len, begin);
     if (r == 0)
         queue_history_parse(text, len, fn, arg);
     return r;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/list.h"
 #include "base/text.h"
+#include "base/whole.h"
 #include "io/offload.h"
 #include "queue/folder.h"
 #include "queue/journal.h"
@@ -182,20 +183,6 @@ int injector_free_space(const struct injector *q, uint64_t *bytes, uint64_t *ino
     return queue_free_space(q->new_fd, bytes, inodes);
 }
 
-static int write_all(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 static void release_held(struct injection *i)
 {
     i->injector->held -= i->held;
@@ -280,7 +267,7 @@ uint64_t injection_length(const struct injection *i)
 
 static int injection_flush(struct injection *i)
 {
-    int r = write_all(i->fd, i->pending.data, i->pending.len);
+    int r = whole_write(i->fd, i->pending.data, i->pending.len);
     if (r == 0)
         buf_clear(&i->pending);
     return r;
@@ -313,7 +300,7 @@ int injection_write(struct injection *i, const void *data, size_t len)
     if (len < INJECTION_BUFFER)
         return buf_append(&i->pending, data, len);
     i->streamed = true;
-    return write_all(i->fd, data, len);
+    return whole_write(i->fd, data, len);
 }
 
 static int sync_folder(int at, const char *name)
@@ -335,7 +322,7 @@ static int complete_file(struct injection *i)
         memcpy(i->pending.data, first, ENVELOPE_FIRST_LINE);
     else if (pwrite(i->fd, first, ENVELOPE_FIRST_LINE, 0) != ENVELOPE_FIRST_LINE)
         return -EIO;
-    return write_all(i->fd, i->pending.data, i->pending.len);
+    return whole_write(i->fd, i->pending.data, i->pending.len);
 }
 
 static void path_in_new(const struct injection *i, char path[QUEUE_PATH_MAX])

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/whole.h"
 #include "queue/folder.h"
 #include "queue/segment.h"
 
@@ -84,28 +85,13 @@ void journal_free(struct journal *j)
     free(j);
 }
 
-static int write_at(int fd, const char *data, size_t len, uint64_t offset)
-{
-    while (len > 0) {
-        ssize_t n = pwrite(fd, data, len, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        data += n;
-        len -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
-}
-
 /* The other copy stays valid until this one is flushed, which is the caller's. */
 static int write_header(struct journal *j, struct segment *s, struct segment_header fresh)
 {
     char page[SEGMENT_PAGE];
     fresh.count++;
     segment_header_format(&fresh, page);
-    int r = write_at(s->fd, page, sizeof(page), fresh.count % 2 * SEGMENT_PAGE);
+    int r = whole_write_at(s->fd, page, sizeof(page), fresh.count % 2 * SEGMENT_PAGE);
     pthread_mutex_lock(&j->lock);
     s->header = fresh;
     pthread_mutex_unlock(&j->lock);
@@ -351,7 +337,7 @@ static int fill_with_zeros(struct journal *j, int fd)
     _cleanup_(freep) char *zeros = calloc(1, ZEROS);
     int r = zeros == NULL ? -ENOMEM : 0;
     for (uint64_t at = 0; at < j->size && r == 0; at += ZEROS) {
-        r = write_at(fd, zeros, j->size - at < ZEROS ? (size_t)(j->size - at) : ZEROS, at);
+        r = whole_write_at(fd, zeros, j->size - at < ZEROS ? (size_t)(j->size - at) : ZEROS, at);
         if (r == 0 && atomic_load(&j->hurry))
             r = -ECANCELED;
     }

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/text.h"
+#include "base/whole.h"
 #include "queue/done.h"
 #include "queue/envelope.h"
 #include "queue/folder.h"
@@ -51,35 +52,6 @@ struct recovery {
     TAILQ_HEAD(, segment_file) segments;
     struct promise *promises;
 };
-
-static int read_at(int fd, char *data, size_t len, uint64_t offset)
-{
-    while (len > 0) {
-        ssize_t n = pread(fd, data, len, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EPROTO;
-        data += n;
-        len -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
-}
-
-static int write_all(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
 
 /* Calls fn for every name in a folder that does not begin with a dot, until one fails.  0 or -errno. */
 static int for_each_name(int at, const char *path, int (*fn)(void *arg, int folder, const char *path, const char *name),
@@ -124,7 +96,7 @@ static int open_segment(void *arg, int folder, const char *path, const char *nam
         return -errno;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return -errno;
-    int err = read_at(fd, pages, sizeof(pages), 0);
+    int err = whole_read_at(fd, pages, sizeof(pages), 0);
     if (err == -EPROTO || (err == 0 && segment_header_parse(pages, &header) < 0))
         return 0; /* nothing was ever promised here */
     if (err < 0 || header.from == SEGMENT_NOTHING)
@@ -149,11 +121,11 @@ static void read_what_can_be_read(int fd, char *data, size_t len, uint64_t offse
 {
     for (size_t at = 0; at < len; at += READ_STEP) {
         size_t n = len - at < READ_STEP ? len - at : READ_STEP;
-        if (read_at(fd, data + at, n, offset + at) == 0)
+        if (whole_read_at(fd, data + at, n, offset + at) == 0)
             continue;
         for (size_t page = at; page < at + n; page += SEGMENT_PAGE) {
             size_t k = at + n - page < SEGMENT_PAGE ? at + n - page : SEGMENT_PAGE;
-            if (read_at(fd, data + page, k, offset + page) < 0)
+            if (whole_read_at(fd, data + page, k, offset + page) < 0)
                 memset(data + page, 0, k);
         }
     }
@@ -260,7 +232,7 @@ static bool same_head(const char *promised, const char *found, uint32_t len)
 static int read_promise(const struct promise *p, char **data)
 {
     *data = malloc(p->length > 0 ? p->length : 1);
-    return *data == NULL ? -ENOMEM : read_at(p->segment->fd, *data, p->length, p->offset);
+    return *data == NULL ? -ENOMEM : whole_read_at(p->segment->fd, *data, p->length, p->offset);
 }
 
 /* Compares a file with what was promised; of a damaged one, notes what is still of use.  1: it is right; 0; -errno. */
@@ -275,7 +247,7 @@ static int compare(struct promise *p, int fd)
     if (r < 0 || envelope_peek(promised, p->length, &head) < 0)
         return r;
     /* A short or unreadable file is wrong where it ends. */
-    bool complete = read_at(fd, found, p->length, 0) == 0;
+    bool complete = whole_read_at(fd, found, p->length, 0) == 0;
     if (head > p->length || !same_head(promised, found, head))
         return 0;
     if (complete && memcmp(promised + head, found + head, p->length - head) == 0)
@@ -351,7 +323,7 @@ static int write_restored(const struct recovery *r, const struct promise *p)
         openat(r->queue_fd, RESTORE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0660);
     if (fd < 0 || fchmod(fd, 0660) < 0)
         return -errno;
-    err = write_all(fd, data, p->length);
+    err = whole_write(fd, data, p->length);
     queue_path(QUEUE_NEW, p->id, 0, path);
     if (err == 0 && renameat(r->queue_fd, RESTORE, r->queue_fd, path) < 0)
         err = -errno;
@@ -454,7 +426,7 @@ static int mark_run(int queue_fd)
     _cleanup_(fd_closep) int folder = openat(queue_fd, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || folder < 0)
         return -errno;
-    int r = write_all(fd, text, strlen(text));
+    int r = whole_write(fd, text, strlen(text));
     if (r < 0)
         return r;
     if (fsync(fd) < 0 || renameat(queue_fd, BOOT_NEW, queue_fd, BOOT) < 0 || fsync(folder) < 0)
