@@ -31,6 +31,8 @@ static int replace_file(struct qmgr *q, const struct buf *text)
     if (fd < 0)
         return -errno;
     int err = whole_write(fd, buf_str(text), text->len);
+    if (err == 0 && fsync(fd) < 0)
+        err = -errno;
     if (err == 0 && renameat(q->queue_fd, NEW_NAME, q->queue_fd, FILE_NAME) < 0)
         err = -errno;
     _cleanup_(fd_closep) int folder = openat(q->queue_fd, FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
