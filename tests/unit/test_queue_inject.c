@@ -421,11 +421,12 @@ static void a_journal_that_fails(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     inject(1000, 1000); /* its file may be written, the journal behind its headers not */
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    assert_int_equal(troubles, 1);
+    /* Once for the group, and once more if the keeper was just making the next segment. */
+    assert_in_range(troubles, 1, 2);
     assert_int_equal(trouble, -EFBIG);
     for (int k = 0; k < 20; k++)
         inject(1000, 1000);
-    assert_int_equal(troubles, 1);
+    assert_in_range(troubles, 1, 2);
 }
 
 #define LIVE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
