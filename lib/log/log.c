@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,14 +14,21 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-#define LOG_LINE_MAX 4096
+#define LOG_LINE_MAX    4096
+#define LOG_LINE_ROOM   (LOG_LINE_MAX + 256) /* with what stands in front */
+#define LOG_GATHER_MAX  (64 * 1024)
+#define LOG_GATHER_FULL (LOG_GATHER_MAX - LOG_LINE_ROOM)
 
 static struct {
     const char *ident;
     enum log_level level;
     int fd;
     bool syslog;
-} target = {.ident = "posthouse", .level = LOG_LEVEL_INFO, .fd = STDERR_FILENO};
+    pid_t pid;
+    void (*want)(void *arg); /* lines gather */
+    void *want_arg;
+    struct buf waiting;
+} target = {.ident = "posthouse", .level = LOG_LEVEL_INFO, .fd = STDERR_FILENO, .waiting = {.limit = LOG_GATHER_MAX}};
 
 static const struct {
     const char *word;
@@ -53,8 +61,24 @@ int log_open(const char *ident, const char *destination, enum log_level level)
     return 0;
 }
 
+void log_flush(void)
+{
+    /* A log that can not be written must not stop mail; there is nobody left to tell. */
+    ssize_t ignored = target.waiting.len > 0 ? write(target.fd, target.waiting.data, target.waiting.len) : 0;
+    (void)ignored;
+    buf_clear(&target.waiting);
+}
+
+void log_gather(void (*want)(void *arg), void *arg)
+{
+    target.want = want;
+    target.want_arg = arg;
+}
+
 void log_close(void)
 {
+    log_flush();
+    buf_deinit(&target.waiting);
     if (target.syslog)
         closelog();
     if (target.fd != STDERR_FILENO)
@@ -68,16 +92,39 @@ bool log_wants(enum log_level level)
     return level <= target.level;
 }
 
+/* What waits is the parent's to write. */
+static void begin_child(void)
+{
+    target.pid = 0;
+    buf_clear(&target.waiting);
+}
+
+static void append_source(struct buf *line)
+{
+    if (target.pid == 0) {
+        static bool prepared;
+        if (!prepared)
+            pthread_atfork(NULL, NULL, begin_child);
+        prepared = true;
+        target.pid = getpid();
+    }
+    buf_printf(line, "posthouse/%s[%d]: ", target.ident, (int)target.pid);
+}
+
+/* The calendar is asked once a second. */
 static void append_time(struct buf *line)
 {
+    static time_t shown_s;
+    static char text[64], zone[8];
     int64_t us = clock_wall_us();
     time_t s = (time_t)(us / 1000000);
-    struct tm tm;
-    char text[64];
-    localtime_r(&s, &tm);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-    char zone[8];
-    strftime(zone, sizeof(zone), "%z", &tm);
+    if (s != shown_s || text[0] == '\0') {
+        struct tm tm;
+        localtime_r(&s, &tm);
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+        strftime(zone, sizeof(zone), "%z", &tm);
+        shown_s = s;
+    }
     buf_printf(line, "%s.%03d%.3s:%.2s ", text, (int)(us / 1000 % 1000), zone, zone + 3);
 }
 
@@ -105,16 +152,35 @@ static size_t printable_bytes(const unsigned char *p)
 }
 
 /* Control bytes and bytes that are not UTF-8 are shown, never sent to the reader's terminal. */
-static void append_printable(struct buf *line, const char *s)
+static void append_printable(struct buf *line, size_t end, const char *s)
 {
-    for (const unsigned char *p = (const unsigned char *)s; *p != '\0' && line->len < LOG_LINE_MAX - 8;) {
-        size_t n = printable_bytes(p);
+    while (*s != '\0' && line->len < end) {
+        size_t n = 0;
+        while (s[n] >= 0x20 && s[n] <= 0x7e && line->len + n < end)
+            n++;
         if (n == 0)
-            buf_printf(line, "\\x%02x", *p++);
+            n = printable_bytes((const unsigned char *)s);
+        if (n == 0)
+            buf_printf(line, "\\x%02x", (unsigned char)*s++);
         else
-            buf_append(line, p, n);
-        p += n;
+            buf_append(line, s, n);
+        s += n;
     }
+}
+
+static void append_line(struct buf *line, enum log_level level, const char *queue_id, const char *text)
+{
+    size_t end = line->len + LOG_LINE_MAX - 8;
+    if (!target.syslog) {
+        append_time(line);
+        append_source(line);
+    }
+    if (queue_id != NULL) {
+        append_printable(line, end, queue_id);
+        buf_append_str(line, ": ");
+    }
+    buf_append_str(line, levels[level].word);
+    append_printable(line, end, text);
 }
 
 __attribute__((format(printf, 3, 0))) static void emit(enum log_level level, const char *queue_id, const char *fmt,
@@ -124,28 +190,20 @@ __attribute__((format(printf, 3, 0))) static void emit(enum log_level level, con
     if (!log_wants(level))
         return;
     char text[LOG_LINE_MAX];
-    struct buf line;
-    buf_init(&line, LOG_LINE_MAX + 256);
     vsnprintf(text, sizeof(text), fmt, ap); /* a text that is too long loses its end */
-    if (!target.syslog) {
-        append_time(&line);
-        buf_printf(&line, "posthouse/%s[%d]: ", target.ident, (int)getpid());
-    }
-    if (queue_id != NULL) {
-        append_printable(&line, queue_id);
-        buf_append_str(&line, ": ");
-    }
-    buf_append_str(&line, levels[level].word);
-    append_printable(&line, text);
+    struct buf *line = &target.waiting;
+    bool first = line->len == 0;
+    append_line(line, level, queue_id, text);
     if (target.syslog) {
-        syslog(levels[level].priority, "%s", buf_str(&line));
+        syslog(levels[level].priority, "%s", buf_str(line));
+        buf_clear(line);
     } else {
-        buf_append_char(&line, '\n');
-        /* A log that can not be written must not stop mail; there is nobody left to tell. */
-        ssize_t ignored = write(target.fd, line.data, line.len);
-        (void)ignored;
+        buf_append_char(line, '\n');
+        if (target.want == NULL || level <= LOG_LEVEL_WARNING || line->len > LOG_GATHER_FULL)
+            log_flush();
+        else if (first)
+            target.want(target.want_arg);
     }
-    buf_deinit(&line);
     errno = saved_errno;
 }
 

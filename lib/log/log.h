@@ -11,11 +11,16 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* Where lines go: "stderr", "syslog" or the absolute path of a file (appended to, one write per line, safe for several
+/* Where lines go: "stderr", "syslog" or the absolute path of a file (appended to, one write for one or more whole lines, safe for several
  * processes).  ident is the program's name ("smtpd").  Keeps what it needs open, so call it before chroot.  0 or -errno; on
  * failure lines go on to standard error. */
 int log_open(const char *ident, const char *destination, enum log_level level);
 void log_close(void);
+
+/* From now on lines gather, and leave with one write when log_flush is called, when there are many, or at once with an error
+ * or a warning.  want is told when the first one waits.  A process that is killed takes with it what waits. */
+void log_gather(void (*want)(void *arg), void *arg);
+void log_flush(void);
 
 bool log_wants(enum log_level level);
 

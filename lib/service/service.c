@@ -21,6 +21,7 @@ static struct {
     struct service *service;
     struct io_watch master;
     struct timer deadline;
+    struct turn_end log_end;
     int master_fd;
     bool draining, failed;
     bool separated;         /* each role has a user of its own … */
@@ -165,6 +166,16 @@ static int load_shared(struct service *s)
     return r;
 }
 
+static void want_log_flush(void *arg)
+{
+    turn_end_want(&process.log_end);
+}
+
+static void flush_log(void *arg)
+{
+    log_flush();
+}
+
 static int open_loop(struct service *s)
 {
     s->loop = loop_new();
@@ -254,8 +265,11 @@ int service_main(struct service *s, int argc, char **argv)
     s->self = (struct ipc_identity){.role = s->role, .slot = s->slot};
     if ((r = load_shared(s)) == 0 && (r = open_loop(s)) == 0 && (r = s->prepare(s)) == 0 && (r = confine(s)) == 0 &&
         (r = s->start(s)) == 0) {
+        turn_end_init(&process.log_end, s->loop, TURN_LOG, flush_log, NULL);
+        log_gather(want_log_flush, NULL);
         say_ready(s);
         r = loop_run(s->loop);
+        log_gather(NULL, NULL);
     }
     if (s->loop != NULL)
         s->stop(s);
