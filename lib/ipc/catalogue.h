@@ -1,8 +1,7 @@
 /* catalogue: the messages between the programs of the suite as C types, and their codec.
  *
- * On the wire (SOCK_SEQPACKET, one message a record): u32 type, then the fields in catalogue order; numbers
- * little-endian, texts and lists with a u32 length or count in front.  A record that does not match to the byte is
- * refused. */
+ * As bytes: u32 type, then the fields in catalogue order; numbers little-endian, texts and lists with a u32 length or
+ * count in front.  What does not match to the byte is refused. */
 #ifndef POSTHOUSE_IPC_CATALOGUE_H
 #define POSTHOUSE_IPC_CATALOGUE_H
 

@@ -15,13 +15,12 @@
 #define CHANNEL_BACKLOG_MAX     (4 * 1024 * 1024) /* bytes queued towards one peer */
 #define CHANNEL_SOCKET_BUFFER   (1024 * 1024)
 #define CHANNEL_GREETING_MS     10000
-#define CHANNEL_READS_PER_EVENT 64 /* then the others' turn */
+#define CHANNEL_READS_PER_EVENT 16 /* records, then the others' turn */
 
-/* A record that waits for room in the socket. */
+/* A batch that waits for room in the socket. */
 struct outgoing {
-    struct buf record;
+    struct wire_batch batch;
     size_t cost; /* what it counts in the backlog: the memory it takes, as a small record takes more than its bytes */
-    int fd;
     TAILQ_ENTRY(outgoing) link;
 };
 
@@ -37,8 +36,10 @@ struct ipc_channel {
     char why[160];
     void *user;
     uid_t uid;
+    struct wire_batch batch; /* what this turn has to say */
+    struct turn_end flush;
     size_t backlog;
-    TAILQ_HEAD(, outgoing) queue;
+    TAILQ_HEAD(, outgoing) queue; /* of turns before */
 };
 
 uint64_t ipc_generation(void)
@@ -52,9 +53,7 @@ uint64_t ipc_generation(void)
 
 static void outgoing_free(struct outgoing *o)
 {
-    if (o->fd >= 0)
-        close(o->fd);
-    buf_deinit(&o->record);
+    wire_batch_deinit(&o->batch);
     free(o);
 }
 
@@ -66,6 +65,8 @@ static void channel_free(void *arg)
         TAILQ_REMOVE(&c->queue, o, link);
         outgoing_free(o);
     }
+    turn_end_cancel(&c->flush);
+    wire_batch_deinit(&c->batch);
     timer_deinit(&c->greeting);
     free(c);
 }
@@ -86,6 +87,7 @@ void ipc_channel_break(struct ipc_channel *c, const char *why)
         return;
     c->broken = true;
     snprintf(c->why, sizeof(c->why), "%s", why);
+    turn_end_cancel(&c->flush);
     io_watch_deinit(&c->watch);
     close(c->socket);
     c->socket = -1;
@@ -100,54 +102,71 @@ static void channel_break_errno(struct ipc_channel *c, const char *what, int err
     ipc_channel_break(c, why);
 }
 
-static int enqueue(struct ipc_channel *c, struct buf *record, int fd)
+static int enqueue(struct ipc_channel *c)
 {
-    size_t cost = sizeof(struct outgoing) + record->capacity;
-    if (c->backlog + cost > CHANNEL_BACKLOG_MAX)
-        return -EAGAIN;
     struct outgoing *o = calloc(1, sizeof(*o));
     if (o == NULL)
         return -ENOMEM;
-    o->fd = fd >= 0 ? dup(fd) : -1;
-    if (fd >= 0 && o->fd < 0) {
-        free(o);
-        return -EMFILE;
-    }
-    o->record = *record;
-    *record = (struct buf){.limit = IPC_RECORD_MAX};
+    o->batch = c->batch;
+    wire_batch_init(&c->batch);
+    o->cost = sizeof(*o) + o->batch.record.capacity;
     TAILQ_INSERT_TAIL(&c->queue, o, link);
-    o->cost = cost;
-    c->backlog += cost;
+    c->backlog += o->cost;
     io_watch_set(&c->watch, IO_READ | IO_WRITE);
     return 0;
+}
+
+static bool is_no_room(int r)
+{
+    return r == -EAGAIN || r == -ENOBUFS || r == -ETOOMANYREFS;
+}
+
+/* The batch leaves, or waits its turn.  0 or -errno; then it is still there. */
+static int flush_batch(struct ipc_channel *c)
+{
+    if (c->batch.record.len == 0)
+        return 0;
+    int r = TAILQ_EMPTY(&c->queue) ? wire_send(c->socket, &c->batch) : -EAGAIN;
+    return is_no_room(r) ? enqueue(c) : r;
+}
+
+/* A message that was taken is not taken back: without memory to keep it the channel ends, and both sides know. */
+static void end_of_turn(void *arg)
+{
+    struct ipc_channel *c = arg;
+    int r = flush_batch(c);
+    if (r < 0)
+        channel_break_errno(c, "send", r);
 }
 
 int ipc_send(struct ipc_channel *c, enum ipc_type type, const void *message, int fd)
 {
     if (c == NULL || c->broken)
         return -EPIPE;
-    struct buf record;
-    buf_init(&record, IPC_RECORD_MAX);
-    int r = ipc_encode(type, message, &record);
-    if (r == 0) {
-        r = TAILQ_EMPTY(&c->queue) ? ipc_wire_send(c->socket, &record, fd) : -EAGAIN;
-        if (r == -EAGAIN || r == -EWOULDBLOCK || r == -ENOBUFS || r == -ETOOMANYREFS)
-            r = enqueue(c, &record, fd);
-        else if (r < 0) {
-            channel_break_errno(c, "send", r);
-            r = -EPIPE;
-        }
+    if (c->backlog + c->batch.record.len > CHANNEL_BACKLOG_MAX)
+        return -EAGAIN;
+    int r = wire_batch_add(&c->batch, type, message, fd);
+    if (r == -EAGAIN) {
+        end_of_turn(c);
+        r = c->broken ? -EPIPE : wire_batch_add(&c->batch, type, message, fd);
     }
-    buf_deinit(&record);
+    if (r == 0)
+        turn_end_want(&c->flush);
     return r;
+}
+
+void ipc_flush(struct ipc_channel *c)
+{
+    if (!c->broken)
+        end_of_turn(c);
 }
 
 static void channel_flush(struct ipc_channel *c)
 {
     struct outgoing *o;
     while ((o = TAILQ_FIRST(&c->queue)) != NULL) {
-        int r = ipc_wire_send(c->socket, &o->record, o->fd);
-        if (r == -EAGAIN || r == -ENOBUFS || r == -ETOOMANYREFS)
+        int r = wire_send(c->socket, &o->batch);
+        if (is_no_room(r))
             return;
         if (r < 0) {
             channel_break_errno(c, "send", r);
@@ -201,32 +220,38 @@ static void dispatch(struct ipc_channel *c, enum ipc_type type, const union ipc_
     h->fn(c->face->arg, c, message, fd);
 }
 
-static void channel_receive(struct ipc_channel *c)
+/* One record; the messages in it are handled in order until one ends the channel. */
+static void take_record(struct ipc_channel *c, struct wire_reader *reader)
 {
-    static char data[IPC_RECORD_MAX + 1];
-    for (int i = 0; i < CHANNEL_READS_PER_EVENT && !c->broken; i++) {
-        int fd;
-        enum ipc_type type;
-        union ipc_any message;
-        int n = ipc_wire_receive(c->socket, data, &fd);
-        if (n == -EAGAIN)
-            return;
-        if (n <= 0) {
-            if (n == 0)
-                ipc_channel_break(c, "closed by the peer");
-            else
-                channel_break_errno(c, "receive", n);
-            return;
-        }
-        int r = ipc_decode(data, (size_t)n, &type, &message);
-        if (r < 0) {
-            channel_break_errno(c, "a record that makes no sense", r);
-        } else {
-            dispatch(c, type, &message, &fd);
-            ipc_decoded_free(type, &message);
-        }
+    enum ipc_type type;
+    union ipc_any message;
+    int fd, r = 0;
+    while (!c->broken && (r = wire_next(reader, &type, &message, &fd)) > 0) {
+        dispatch(c, type, &message, &fd);
+        ipc_decoded_free(type, &message);
         if (fd >= 0)
             close(fd);
+    }
+    if (!c->broken && r < 0)
+        channel_break_errno(c, "a record that makes no sense", r);
+    wire_reader_end(reader);
+}
+
+static void channel_receive(struct ipc_channel *c)
+{
+    static char data[WIRE_RECORD_MAX + 1];
+    for (int i = 0; i < CHANNEL_READS_PER_EVENT && !c->broken; i++) {
+        struct wire_reader reader;
+        int r = wire_receive(c->socket, data, &reader);
+        if (r > 0) {
+            take_record(c, &reader);
+            continue;
+        }
+        if (r == 0)
+            ipc_channel_break(c, "closed by the peer");
+        else if (r != -EAGAIN)
+            channel_break_errno(c, "receive", r);
+        return;
     }
 }
 
@@ -247,6 +272,8 @@ struct ipc_channel *channel_new(struct loop *l, int socket, const struct ipc_fac
         return NULL;
     *c = (struct ipc_channel){.loop = l, .socket = socket, .face = face, .owner = *owner};
     TAILQ_INIT(&c->queue);
+    wire_batch_init(&c->batch);
+    turn_end_init(&c->flush, l, TURN_SEND, end_of_turn, c);
     int size = CHANNEL_SOCKET_BUFFER;
     setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     struct ucred cred;
@@ -292,6 +319,7 @@ void channel_drop(struct ipc_channel *c)
         c->owner.gone = owner_is_gone;
         return;
     }
+    flush_batch(c); /* what was said is said */
     io_watch_deinit(&c->watch);
     close(c->socket);
     channel_free(c);
@@ -304,7 +332,7 @@ bool channel_is_up(const struct ipc_channel *c)
 
 size_t ipc_channel_backlog(const struct ipc_channel *c)
 {
-    return c->backlog;
+    return c->backlog + c->batch.record.len;
 }
 
 const struct ipc_identity *ipc_channel_peer(const struct ipc_channel *c)

@@ -11,7 +11,8 @@ struct ipc_sync {
     int socket;
     enum ipc_type last;
     union ipc_any decoded;
-    char data[IPC_RECORD_MAX + 1];
+    struct wire_reader reader;
+    char data[WIRE_RECORD_MAX + 1];
 };
 
 static int greet(struct ipc_sync *s, const struct ipc_identity *self)
@@ -62,18 +63,19 @@ void ipc_sync_close(struct ipc_sync *s)
         return;
     if (s->last != IPC_NONE)
         ipc_decoded_free(s->last, &s->decoded);
+    wire_reader_end(&s->reader);
     close(s->socket);
     free(s);
 }
 
 int ipc_sync_send(struct ipc_sync *s, enum ipc_type type, const void *message)
 {
-    struct buf record;
-    buf_init(&record, IPC_RECORD_MAX);
-    int r = ipc_encode(type, message, &record);
+    struct wire_batch batch;
+    wire_batch_init(&batch);
+    int r = wire_batch_add(&batch, type, message, -1);
     if (r == 0)
-        r = ipc_wire_send(s->socket, &record, -1);
-    buf_deinit(&record);
+        r = wire_send(s->socket, &batch);
+    wire_batch_deinit(&batch);
     return r;
 }
 
@@ -82,15 +84,17 @@ int ipc_sync_receive(struct ipc_sync *s, enum ipc_type *type, union ipc_any *mes
     if (s->last != IPC_NONE)
         ipc_decoded_free(s->last, &s->decoded);
     s->last = IPC_NONE;
-    int n = ipc_wire_receive(s->socket, s->data, fd);
-    if (n <= 0)
-        return n == 0 ? -EPIPE : n == -EAGAIN ? -ETIMEDOUT : n;
-    int r = ipc_decode(s->data, (size_t)n, &s->last, &s->decoded);
+    int r = wire_next(&s->reader, &s->last, &s->decoded, fd);
+    while (r == 0) {
+        wire_reader_end(&s->reader);
+        int n = wire_receive(s->socket, s->data, &s->reader);
+        if (n <= 0)
+            return n == 0 ? -EPIPE : n == -EAGAIN ? -ETIMEDOUT : n;
+        r = wire_next(&s->reader, &s->last, &s->decoded, fd);
+    }
     if (r < 0) {
         s->last = IPC_NONE;
-        if (*fd >= 0)
-            close(*fd);
-        *fd = -1;
+        wire_reader_end(&s->reader);
         return r;
     }
     *type = s->last;

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "ipc/channel.h"
+#include "ipc/wire.h"
 #include "log/log.h"
 
 static char folder[64], path[96], log_path[96];
@@ -235,12 +236,17 @@ static void descriptors_travel(void **state)
 static void send_raw(int fd, enum ipc_type type, const void *message, int passed, int copies)
 {
     struct buf record;
-    buf_init(&record, IPC_RECORD_MAX);
-    if (message != NULL)
+    buf_init(&record, WIRE_RECORD_MAX);
+    if (message != NULL) {
+        assert_int_equal(buf_append(&record, "\0\0\0\0", 4), 0);
         assert_int_equal(ipc_encode(type, message, &record), 0);
+        uint32_t word = (uint32_t)(record.len - 4) | (copies > 0 ? WIRE_HAS_FD : 0);
+        for (int i = 0; i < 4; i++)
+            record.data[i] = (char)(word >> 8 * i);
+    }
     union {
         struct cmsghdr header;
-        char space[CMSG_SPACE(8 * sizeof(int))];
+        char space[CMSG_SPACE(2 * WIRE_FDS_MAX * sizeof(int))];
     } control = {0};
     struct iovec part = {record.data, record.len};
     struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
@@ -331,9 +337,21 @@ static void send_garbage(int fd)
     assert_int_equal(send(fd, "garbage", 7, MSG_NOSIGNAL), 7);
 }
 
+/* A message that claims more than the record has. */
+static void send_half(int fd)
+{
+    assert_int_equal(send(fd, "\x40\0\0\0half", 8, MSG_NOSIGNAL), 8);
+}
+
+static void promise_a_descriptor(int fd)
+{
+    char frame[] = "\x04\0\0\x80\1\0\0\0";
+    assert_int_equal(send(fd, frame, 8, MSG_NOSIGNAL), 8);
+}
+
 static void send_too_much(int fd)
 {
-    static char huge[IPC_RECORD_MAX + 1];
+    static char huge[WIRE_RECORD_MAX + 1];
     int size = 1024 * 1024;
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     assert_int_equal(send(fd, huge, sizeof(huge), MSG_NOSIGNAL), (ssize_t)sizeof(huge));
@@ -348,7 +366,7 @@ static void pass_a_descriptor(int fd)
 static void pass_many_descriptors(int fd)
 {
     struct ipc_submitted m = {"x"};
-    send_raw(fd, IPC_SUBMITTED, &m, fd, 8);
+    send_raw(fd, IPC_SUBMITTED, &m, fd, 2 * WIRE_FDS_MAX);
 }
 
 static void pass_one_with_nothing(int fd)
@@ -365,6 +383,8 @@ static void rule_breakers_lose_their_channel(void **state)
         {"unexpected AUTH_START from smtpd", send_what_nobody_handles, true},
         {"a record that makes no sense: Protocol error", send_garbage, true},
         {"a record that makes no sense: Protocol error", send_garbage, false},
+        {"a record that makes no sense: Protocol error", send_half, true},
+        {"a record that makes no sense: Protocol error", promise_a_descriptor, true},
         {"receive: Message too long", send_too_much, true},
         {"unexpected SUBMITTED from smtpd", pass_a_descriptor, true},
         {"receive: Message too long", pass_many_descriptors, true},
@@ -449,18 +469,23 @@ static void back_pressure(void **state)
     assert_in_range(deepest, 1024 * 1024, 8 * 1024 * 1024);
     assert_in_range(sent, 1000, 100000);
     assert_non_null(qmgr.channel); /* it is not dropped for that */
-    static char data[IPC_RECORD_MAX];
+    static char data[WIRE_RECORD_MAX + 1];
+    fcntl(fd, F_SETFL, O_NONBLOCK);
     for (uint64_t next = 0; next < sent;) {
+        struct wire_reader reader;
         loop_turn(loop, 0);
-        for (ssize_t n; (n = recv(fd, data, sizeof(data), MSG_DONTWAIT)) > 0;) {
+        while (wire_receive(fd, data, &reader) > 0) {
             enum ipc_type type;
             union ipc_any m;
-            assert_int_equal(ipc_decode(data, (size_t)n, &type, &m), 0);
-            if (type == IPC_SIGN) {
-                assert_true(m.sign.job == next);
-                next++;
+            int none;
+            while (wire_next(&reader, &type, &m, &none) > 0) {
+                if (type == IPC_SIGN) {
+                    assert_true(m.sign.job == next);
+                    next++;
+                }
+                ipc_decoded_free(type, &m);
             }
-            ipc_decoded_free(type, &m);
+            assert_int_equal(reader.left, 0);
         }
     }
     assert_int_equal(ipc_channel_backlog(qmgr.channel), 0);
@@ -488,9 +513,12 @@ static void queued_descriptors(void **state)
     static char headers[50000];
     memset(headers, 'h', sizeof(headers) - 1);
     struct ipc_sign sign = {.sender = headers};
-    while (ipc_channel_backlog(qmgr.channel) == 0)
-        assert_int_equal(ipc_send(qmgr.channel, IPC_SIGN, &sign, null), 0);
     int before = open_descriptors();
+    for (int waiting = before; waiting == before; waiting = open_descriptors()) {
+        assert_int_equal(ipc_send(qmgr.channel, IPC_SIGN, &sign, null), 0);
+        loop_turn(loop, 0);
+    }
+    before = open_descriptors();
     for (int i = 0; i < 10; i++)
         assert_int_equal(ipc_send(qmgr.channel, IPC_SIGN, &sign, null), 0);
     assert_int_equal(open_descriptors(), before + 10);
