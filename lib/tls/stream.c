@@ -39,7 +39,8 @@ struct stream {
     bool went;       /* bytes left that on_drained was not called for */
     int write_error; /* sending failed; the peer's last words are still read */
     struct io_watch watch;
-    struct timer soon, clock;
+    struct task soon;
+    struct timer clock;
     uint64_t timeout_ms, moved_at_ms, deadline_at_ms, clock_at_ms;
     SSL *handshaker; /* GOING_SECURE: becomes the channel's when the plain text has left */
     struct tls_server *server;
@@ -53,7 +54,7 @@ struct stream {
 static void destroy(struct stream *s)
 {
     io_watch_deinit(&s->watch);
-    timer_deinit(&s->soon);
+    task_cancel(&s->soon);
     timer_deinit(&s->clock);
     SSL_free(s->handshaker);
     channel_deinit(&s->channel);
@@ -76,7 +77,7 @@ static void end(struct stream *s, enum stream_end_reason reason, int error, cons
         return;
     s->phase = OVER;
     io_watch_set(&s->watch, 0);
-    timer_stop(&s->soon);
+    task_cancel(&s->soon);
     timer_stop(&s->clock);
     buf_clear(&s->output);
     s->ops->on_end(s->arg, &(struct stream_end){reason, error, text});
@@ -397,12 +398,14 @@ static void watch_what_matters(struct stream *s)
         wanted = IO_READ;
     else if (wants_input(s))
         wanted = s->read_wants;
+    else if (s->paused && !s->readable && !s->closing && !s->peer_closed)
+        wanted = s->watch.wanted & IO_READ; /* until something comes: most pauses end before, and cost nothing so */
     if (sendable(s) > 0)
         wanted |= s->write_wants;
     io_watch_set(&s->watch, wanted);
     /* Turns cut short by ROUNDS_PER_EVENT go on by themselves, except for bytes that left the socket already. */
     if ((wants_input(s) && channel_decrypted(&s->channel) > 0) || to_announce(s) || to_drain(s))
-        timer_set_ms(&s->soon, 0);
+        task_post(&s->soon);
 }
 
 static void give_memory_back(struct stream *s)
@@ -466,8 +469,8 @@ static void on_clock(void *arg)
 /* The owner changed something: handle it when its own event is over, at once when it is ours. */
 static void wake(struct stream *s)
 {
-    if (!s->running && s->phase != OVER && !timer_is_set(&s->soon))
-        timer_set_ms(&s->soon, 0);
+    if (!s->running && s->phase != OVER)
+        task_post(&s->soon);
 }
 
 /* --- the owner's side --------------------------------------------------------------------------------------------- */
@@ -487,8 +490,8 @@ static struct stream *stream_create(struct loop *l, int fd, const struct stream_
     s->moved_at_ms = clock_mono_ms();
     buf_init(&s->input, input_limit);
     buf_init(&s->output, output_limit);
-    if (io_watch_init(&s->watch, l, fd, on_socket, s) < 0 || timer_init(&s->soon, l, on_soon, s) < 0 ||
-        timer_init(&s->clock, l, on_clock, s) < 0) {
+    task_init(&s->soon, l, on_soon, s);
+    if (io_watch_init(&s->watch, l, fd, on_socket, s) < 0 || timer_init(&s->clock, l, on_clock, s) < 0) {
         s->channel.fd = -1; /* stays the caller's until we succeed */
         destroy(s);
         return NULL;
