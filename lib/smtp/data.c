@@ -22,20 +22,52 @@ static int data_emit(struct smtp_data_decoder *d, const char *data, size_t len, 
     return len > 0 ? sink(arg, data, len) : 0;
 }
 
-/* Bytes from data[i] on that are ordinary text: everything but CR and LF. */
-static size_t data_text_run(struct smtp_data_decoder *d, const char *data, size_t len)
+/* The next LF, looked for only once it was passed, so that no content makes us read the same bytes over and over. */
+struct data_lf {
+    const char *at; /* the end of the data when there is none; NULL = not looked for */
+    const char *end;
+};
+
+static size_t data_before_lf(struct data_lf *lf, const char *from)
 {
-    size_t i = 0;
-    unsigned char seen = 0;
-    for (; i < len && data[i] != '\r' && data[i] != '\n'; i++) {
-        seen |= (unsigned char)data[i];
-        d->has_nul |= data[i] == '\0';
+    if (lf->at == NULL || lf->at < from) {
+        lf->at = memchr(from, '\n', (size_t)(lf->end - from));
+        if (lf->at == NULL)
+            lf->at = lf->end;
     }
-    d->has_8bit |= seen >= 0x80;
-    d->line_len += i;
+    return (size_t)(lf->at - from);
+}
+
+/* How many bytes are ordinary text: everything but CR and LF. */
+static size_t data_text_run(struct smtp_data_decoder *d, const char *data, struct data_lf *lf)
+{
+    size_t n = data_before_lf(lf, data);
+    const char *cr = memchr(data, '\r', n);
+    if (cr != NULL)
+        n = (size_t)(cr - data);
+    d->line_len += n;
     if (d->line_len > d->longest_line)
         d->longest_line = d->line_len;
-    return i;
+    return n;
+}
+
+static bool data_has_8bit(const char *data, size_t len)
+{
+    uint64_t seen = 0, eight;
+    for (; len >= sizeof(eight); data += sizeof(eight), len -= sizeof(eight)) {
+        memcpy(&eight, data, sizeof(eight));
+        seen |= eight;
+    }
+    for (; len > 0; len--)
+        seen |= (unsigned char)*data++;
+    return (seen & 0x8080808080808080u) != 0;
+}
+
+/* What can be told of all bytes at once. */
+static void data_look(struct smtp_data_decoder *d, const char *data, size_t len)
+{
+    d->has_nul = d->has_nul || memchr(data, '\0', len) != NULL;
+    d->has_8bit = d->has_8bit || data_has_8bit(data, len);
 }
 
 /* The state after byte c was read in a state other than text. */
@@ -72,6 +104,7 @@ static int data_step(struct smtp_data_decoder *d, char c)
 int smtp_data_decode(struct smtp_data_decoder *d, const char *data, size_t len, smtp_data_sink *sink, void *arg,
                      size_t *used)
 {
+    struct data_lf lf = {.end = data + len};
     size_t start = 0, i = 0;
     int r;
     *used = 0;
@@ -88,7 +121,7 @@ int smtp_data_decode(struct smtp_data_decoder *d, const char *data, size_t len, 
             d->has_bare_lf = true;
             i++;
         } else if (d->state == DATA_TEXT) {
-            i += data_text_run(d, data + i, len - i);
+            i += data_text_run(d, data + i, &lf);
         } else {
             i++;
         }
@@ -101,6 +134,7 @@ int smtp_data_decode(struct smtp_data_decoder *d, const char *data, size_t len, 
         }
     }
     *used = i;
+    data_look(d, data, i);
     size_t held = d->state == DATA_CR ? 1 : 0;
     if (i > start + held && (r = data_emit(d, data + start, i - start - held, sink, arg)) != 0)
         return r;
