@@ -56,13 +56,16 @@ static void on_sign(void *arg, struct ipc_channel *from, const void *message, in
     if (r < 0)
         log_message(LOG_LEVEL_WARNING, sign->queue_id, "signature could not be handed to qmgr: %s, it will ask again",
                     text_errno(r));
+    ipc_flush(from); /* the next one takes a while */
 }
 
 static const struct ipc_handler handlers[] = {{IPC_SIGN, on_sign}, {IPC_NONE}};
 
 static void on_up(void *arg, struct ipc_channel *c)
 {
+    const struct ipc_keys keys = {.keys = (uint32_t)state.table.count};
     log_debug("connected to qmgr, process %u", ipc_channel_peer(c)->pid);
+    ipc_send(c, IPC_KEYS, &keys, -1);
 }
 
 static void on_down(void *arg, struct ipc_channel *c, const char *why)

@@ -114,6 +114,7 @@ int intake_start(struct qmgr *q)
 void intake_scan_new(void *arg)
 {
     struct qmgr *q = arg;
+    record_remove_all(q); /* or they would be found */
     int r = each_name(q, "new", found_new_folder);
     if (r < 0)
         log_error("queue: new can not be read: %s, will retry", text_errno(r));

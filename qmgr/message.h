@@ -88,8 +88,8 @@ enum round_wish { WISH_NONE, WISH_HOLD, WISH_DELETE };
 struct round {
     struct qmgr *qmgr;
     struct message *message;
-    int fd;      /* to write outcomes */
-    int read_fd; /* the same file, read-only: what the other programs are handed */
+    int fd;       /* read-only: what the other programs are handed */
+    int write_fd; /* the same file, once there is something to write into it, or -1 */
     struct envelope envelope;
     struct tenant *tenant;
     struct recipient_round *recipients; /* parallel to envelope.recipients */
@@ -114,7 +114,11 @@ struct round {
     uint64_t sign_since_ms;
     unsigned sign_tries;
     char *headers, *keys;            /* what the signer made */
-    struct buf history;              /* attempt lines not written yet */
+    bool unwritten, state_changed;   /* by this turn of the loop; the file does not know yet */
+    uint32_t *changed;               /* recipients whose status it does not know */
+    size_t changed_count, changed_capacity;
+    struct buf history;                /* attempt lines it does not have */
+    TAILQ_ENTRY(round) unwritten_link; /* in qmgr->unwritten */
     struct signer *signer;           /* who was asked */
     struct fair_item sign_turn;      /* in qmgr->unsigned_rounds: nobody was asked yet */
     TAILQ_ENTRY(round) signing_line; /* in qmgr->signing_rounds */

@@ -63,7 +63,7 @@ int notice_send(struct round *r, enum ipc_bounce_kind kind, const size_t *number
                                       .content_length = e->content_length,
                                       .recipients = recipients,
                                       .recipients_count = (uint32_t)count};
-    int err = ipc_send(q->bouncer, IPC_BOUNCE, &bounce, r->read_fd);
+    int err = ipc_send(q->bouncer, IPC_BOUNCE, &bounce, r->fd);
     if (err < 0) {
         free(n);
         return err;
@@ -76,11 +76,10 @@ int notice_send(struct round *r, enum ipc_bounce_kind kind, const size_t *number
 static void mark_bounced(struct round *r, const struct notice *n)
 {
     for (uint32_t i = 0; i < n->count; i++) {
-        struct envelope_recipient *rcpt = &r->envelope.recipients[n->numbers[i]];
+        const struct envelope_recipient *rcpt = &r->envelope.recipients[n->numbers[i]];
         if (rcpt->status != RECIPIENT_FAILED && rcpt->status != RECIPIENT_EXPIRED)
             continue;
-        rcpt->status = RECIPIENT_BOUNCED;
-        queue_file_mark(r->fd, rcpt->index, RECIPIENT_BOUNCED);
+        record_status(r, n->numbers[i], RECIPIENT_BOUNCED);
     }
 }
 
@@ -105,7 +104,7 @@ void notice_answered(void *arg, struct ipc_channel *from, const void *message, i
         log_message(LOG_LEVEL_WARNING, n->round->message->id, "notice not made: %s, will retry", answer->reason);
     } else if (n->kind == BOUNCE_DELAYED) {
         n->round->envelope.warned = true;
-        queue_file_mark_state(n->round->fd, &n->round->envelope);
+        record_state(n->round);
     } else {
         mark_bounced(n->round, n);
     }

@@ -51,23 +51,7 @@ static void write_history(struct round *r, uint32_t index, const struct outcome 
                                     .enhanced = o->enhanced,
                                     .relay = o->relay,
                                     .reply = o->reply};
-    if (queue_attempt_format(&a, &r->history) < 0) {
-        round_flush_history(r);
-        queue_attempt_format(&a, &r->history);
-    }
-    /* A delivered message is about to be removed; anything else must be found after a crash. */
-    if (o->outcome != OUTCOME_DELIVERED)
-        round_flush_history(r);
-}
-
-static void mark(struct round *r, struct envelope_recipient *rcpt, enum recipient_status status)
-{
-    int err = queue_file_mark(r->fd, rcpt->index, status);
-    rcpt->status = status;
-    if (err < 0)
-        log_message(LOG_LEVEL_ERROR, r->message->id,
-                    "status of <%s> can not be written: %s; a crash now would repeat it", rcpt->address,
-                    text_errno(err));
+    record_attempt(r, &a);
 }
 
 static void log_outcome(const struct round *r, const struct envelope_recipient *rcpt, const struct site *site,
@@ -90,7 +74,7 @@ static void log_outcome(const struct round *r, const struct envelope_recipient *
 
 void outcome_record(struct round *r, size_t number, const struct site *site, const struct outcome *o)
 {
-    struct envelope_recipient *rcpt = &r->envelope.recipients[number];
+    const struct envelope_recipient *rcpt = &r->envelope.recipients[number];
     struct recipient_round *rr = &r->recipients[number];
     struct qmgr *q = r->qmgr;
     if (rr->phase == RCPT_SETTLED)
@@ -102,7 +86,7 @@ void outcome_record(struct round *r, size_t number, const struct site *site, con
     q->count.deferrals += o->outcome == OUTCOME_TRY_LATER;
     q->count.failed += o->outcome == OUTCOME_FAILED;
     if (o->outcome != OUTCOME_TRY_LATER)
-        mark(r, rcpt, outcomes[o->outcome].status);
+        record_status(r, number, outcomes[o->outcome].status);
     if (o->outcome != OUTCOME_DELIVERED)
         keep_verdict(rr, o);
     write_history(r, rcpt->index, o);
@@ -130,10 +114,7 @@ static void write_suspension(struct round *r, const struct envelope_recipient *r
                                       .reply = o->reply,
                                       .delay_ms = (clock_wall_us() - r->envelope.arrived_us) / 1000,
                                       .attempts = r->envelope.attempts};
-    if (queue_attempt_format(&a, &r->history) < 0) {
-        round_flush_history(r);
-        queue_attempt_format(&a, &r->history);
-    }
+    record_attempt(r, &a);
     log_delivery(&line);
 }
 

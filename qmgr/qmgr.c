@@ -20,7 +20,7 @@ static struct qmgr qmgr = {.queue_fd = -1, .lock_fd = -1};
 
 void qmgr_wake(struct qmgr *q)
 {
-    timer_set_ms(&q->wake_timer, 0);
+    task_post(&q->wake);
 }
 
 uint64_t qmgr_job_number(struct qmgr *q)
@@ -43,7 +43,7 @@ static void on_wake(void *arg)
     struct message *next = timetable_first(&q->timetable);
     if (q->settled && intake_can_activate(q))
         qmgr_wake(q);
-    else if (next != NULL && !timer_is_set(&q->wake_timer)) {
+    else if (next != NULL) {
         int64_t wait_ms = next->due_s * 1000 - clock_wall_us() / 1000;
         timer_set_ms(&q->wake_timer, wait_ms < 1 ? 1 : wait_ms > 60000 ? 60000 : (uint64_t)wait_ms);
     }
@@ -88,6 +88,7 @@ static void on_down(void *arg, struct ipc_channel *c, const char *why)
 
 static const struct ipc_handler handlers[] = {
     {IPC_SUBMITTED, intake_submitted},
+    {IPC_KEYS, signer_keys},
     {IPC_SIGNATURE, sign_answered},
     {IPC_CAPACITY, worker_capacity},
     {IPC_INFLIGHT, worker_inflight},
@@ -142,6 +143,7 @@ static int prepare(struct service *s)
     TAILQ_INIT(&q->signers);
     TAILQ_INIT(&q->sites.turn);
     TAILQ_INIT(&q->walks);
+    record_init(q);
     int r = load_settings(s);
     if (r < 0)
         return r;
@@ -168,6 +170,7 @@ static void on_replaced(void *arg, int signo)
 static int start_timers(struct qmgr *q, struct loop *l)
 {
     int r;
+    task_init(&q->wake, l, on_wake, q);
     if ((r = timer_init(&q->wake_timer, l, on_wake, q)) < 0 ||
         (r = timer_init(&q->scan_timer, l, intake_scan_new, q)) < 0 ||
         (r = timer_init(&q->second_timer, l, on_second, q)) < 0 ||
@@ -217,11 +220,11 @@ static void stop(struct service *s)
     walk_free_all(q);
     HASH_ITER (hh, q->messages, m, next) {
         if (m->round != NULL) {
-            round_flush_history(m->round);
             round_end(m->round);
         }
         message_forget(q, m);
     }
+    record_deinit(q);
     worker_free_all(q);
     sign_free_all(q);
     notice_free_all(q);
@@ -232,6 +235,7 @@ static void stop(struct service *s)
     fair_deinit(&q->unsigned_rounds);
     tenants_deinit(&q->tenants);
     timetable_deinit(&q->timetable);
+    task_cancel(&q->wake);
     timer_deinit(&q->wake_timer);
     timer_deinit(&q->scan_timer);
     timer_deinit(&q->walk_timer);

@@ -13,6 +13,7 @@
 #include "qmgr/site.h"
 #include "qmgr/tenant.h"
 #include "qmgr/timetable.h"
+#include "queue/file.h"
 #include "service/service.h"
 #include "settings/qmgr.h"
 
@@ -23,6 +24,7 @@ struct job;
 struct notice;
 struct done;
 struct walk;
+struct removal;
 
 struct qmgr {
     struct service *service;
@@ -39,6 +41,9 @@ struct qmgr {
     struct rules rules;
     TAILQ_HEAD(, walk) walks; /* in turn */
     struct timer walk_timer;
+    TAILQ_HEAD(, round) unwritten;     /* what became of recipients in this turn, before the log tells */
+    TAILQ_HEAD(, removal) removals;    /* files of finished messages, after it told */
+    struct turn_end record_end, remove_end;
     struct fair_queue unsigned_rounds; /* in line for a signer */
     TAILQ_HEAD(, round) signing_rounds;
     uint64_t no_signer_since_ms; /* 0 = there is one */
@@ -54,7 +59,8 @@ struct qmgr {
     size_t orphans;         /* jobs taken over from before our start whose message is not opened yet */
     uint64_t next_job;
 
-    struct timer wake_timer; /* the next due message, or at once */
+    struct task wake;        /* something can be done now */
+    struct timer wake_timer; /* the next due message */
     struct timer scan_timer;
     struct timer second_timer; /* what waits for somebody else: signers, routes */
     bool settled;              /* smtp-out workers said what they have in flight: scheduling may begin */
@@ -95,7 +101,6 @@ void round_fail_all(struct round *r, uint32_t outcome, uint32_t code, const char
 void round_check(struct round *r);
 /* Ends the round without an attempt; the message is ready again or put off. */
 void round_abandon(struct round *r, int64_t wait_ms);
-void round_flush_history(struct round *r);
 /* Leaves the round; its message then stands in no list. */
 void round_end(struct round *r);
 /* When its lifetime ends, wall-clock seconds. */
@@ -107,6 +112,24 @@ int part_reroute(struct round *r, const char *to, uint32_t number);
 int part_add(struct part *p, uint32_t number);
 /* Number of the recipient with this index, or -1. */
 long round_find_recipient(const struct round *r, uint32_t index);
+
+/* record.c: what a turn of the loop learned goes into the queue files at its end, before the log tells of it; the files of
+ * messages that were finished are removed behind that.  So a message that is delivered at the first attempt is never
+ * written to at all. */
+void record_init(struct qmgr *q);
+void record_status(struct round *r, size_t number, enum recipient_status status);
+/* Attempts and the note that the sender was told of a delay. */
+void record_state(struct round *r);
+void record_attempt(struct round *r, const struct queue_attempt *a);
+/* Now: the file moves, or the round ends. */
+void record_write(struct round *r);
+/* What is not written does not matter any more. */
+void record_forget(struct round *r);
+/* Removes the message's file at the end of this turn. */
+void record_remove(struct qmgr *q, const struct message *m);
+/* Now, with the log: before the queue's folders are read. */
+void record_remove_all(struct qmgr *q);
+void record_deinit(struct qmgr *q);
 
 /* outcome.c: records what became of one recipient: in the file, in the log, in the counters. */
 struct outcome {
@@ -129,6 +152,7 @@ void sign_request(struct round *r);
 void sign_cancel(struct round *r);
 void sign_answered(void *arg, struct ipc_channel *from, const void *message, int *fd);
 void signer_up(struct qmgr *q, struct ipc_channel *c);
+void signer_keys(void *arg, struct ipc_channel *from, const void *message, int *fd);
 void signer_down(struct qmgr *q, struct ipc_channel *c);
 void sign_check_waiting(struct qmgr *q);
 void sign_free_all(struct qmgr *q);

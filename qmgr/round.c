@@ -42,10 +42,11 @@ static void round_free(struct round *r)
     free(r->wish_reason);
     buf_deinit(&r->history);
     envelope_free(&r->envelope);
+    free(r->changed);
     if (r->fd >= 0)
         close(r->fd);
-    if (r->read_fd >= 0)
-        close(r->read_fd);
+    if (r->write_fd >= 0)
+        close(r->write_fd);
     free(r);
 }
 
@@ -81,16 +82,12 @@ static struct round *round_open(struct qmgr *q, struct message *m, int *err)
     *err = -ENOMEM;
     if (r == NULL)
         return NULL;
-    *r = (struct round){.qmgr = q, .message = m, .read_fd = -1};
+    *r = (struct round){.qmgr = q, .message = m, .write_fd = -1};
     TAILQ_INIT(&r->parts);
     buf_init(&r->history, HISTORY_BUFFER);
     message_file(m, path);
-    r->fd = openat(q->queue_fd, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    r->fd = openat(q->queue_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     *err = r->fd < 0 ? -errno : queue_file_read(r->fd, &r->envelope);
-    if (*err == 0) {
-        r->read_fd = openat(q->queue_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        *err = r->read_fd < 0 ? -errno : 0;
-    }
     if (*err == 0 && strcmp(r->envelope.id, m->id) != 0)
         *err = -EPROTO;
     if (*err == 0) {
@@ -195,6 +192,7 @@ static void enter(struct qmgr *q, struct message *m, struct round *r)
 static void leave(struct round *r)
 {
     struct message *m = r->message;
+    record_write(r);
     r->qmgr->active_count--;
     r->tenant->active--;
     m->round = NULL;
@@ -336,16 +334,6 @@ void round_check(struct round *r)
     settle_round(r);
 }
 
-void round_flush_history(struct round *r)
-{
-    if (r->history.len == 0)
-        return;
-    int err = queue_file_append(r->fd, &r->envelope, &r->history);
-    if (err < 0 && err != -EFBIG)
-        log_message(LOG_LEVEL_WARNING, r->message->id, "its history can not be written: %s, ignoring", text_errno(err));
-    buf_clear(&r->history);
-}
-
 void round_end(struct round *r)
 {
     leave(r);
@@ -355,7 +343,6 @@ void round_abandon(struct round *r, int64_t wait_ms)
 {
     struct qmgr *q = r->qmgr;
     struct message *m = r->message;
-    round_flush_history(r);
     leave(r);
     message_defer(q, m, retry_due_s(clock_wall_us() / 1000, wait_ms, 0), 0);
 }

@@ -12,7 +12,6 @@
 #include "mail/dsn.h"
 #include "qmgr/qmgr.h"
 #include "qmgr/retry.h"
-#include "queue/done.h"
 #include "queue/file.h"
 
 #define NOTICE_RETRY_MS 10000 /* bounce is not there, or could not write */
@@ -39,11 +38,10 @@ static void expire(struct round *r)
     if (clock_wall_s() < round_expires_s(r))
         return;
     for (size_t i = 0; i < r->envelope.recipient_count; i++) {
-        struct envelope_recipient *rcpt = &r->envelope.recipients[i];
+        const struct envelope_recipient *rcpt = &r->envelope.recipients[i];
         if (rcpt->status != RECIPIENT_TODO)
             continue;
-        rcpt->status = RECIPIENT_EXPIRED;
-        queue_file_mark(r->fd, rcpt->index, RECIPIENT_EXPIRED);
+        record_status(r, i, RECIPIENT_EXPIRED);
         const struct verdict *v = r->recipients[i].verdict;
         const struct log_delivery line = {.queue_id = r->message->id,
                                           .recipient = rcpt->address,
@@ -141,13 +139,8 @@ static void finish(struct round *r)
 {
     struct qmgr *q = r->qmgr;
     struct message *m = r->message;
-    char path[QUEUE_PATH_MAX];
-    message_file(m, path);
-    done_add(q->done, m->id);
-    if (unlinkat(q->queue_fd, path, 0) < 0 && errno != ENOENT)
-        log_message(LOG_LEVEL_ERROR, m->id, "%s can not be removed: %s; every recipient in it is settled", path,
-                    text_errno(errno));
-    log_message(LOG_LEVEL_INFO, m->id, "removed");
+    record_forget(r);
+    record_remove(q, m);
     round_end(r);
     message_forget(q, m);
     qmgr_wake(q);
@@ -199,6 +192,7 @@ static void hold(struct round *r)
 {
     struct qmgr *q = r->qmgr;
     struct message *m = r->message;
+    record_write(r);
     int err = message_move(q, m, QUEUE_HOLD, 0);
     if (err < 0)
         log_message(LOG_LEVEL_ERROR, m->id, "can not be moved to hold/: %s; it is held until qmgr restarts",
@@ -211,11 +205,10 @@ static void hold(struct round *r)
 static void delete_rest(struct round *r)
 {
     for (size_t i = 0; i < r->envelope.recipient_count; i++) {
-        struct envelope_recipient *rcpt = &r->envelope.recipients[i];
+        const struct envelope_recipient *rcpt = &r->envelope.recipients[i];
         if (rcpt->status == RECIPIENT_DONE || rcpt->status == RECIPIENT_BOUNCED || rcpt->status == RECIPIENT_REMOVED)
             continue;
-        rcpt->status = RECIPIENT_REMOVED;
-        queue_file_mark(r->fd, rcpt->index, RECIPIENT_REMOVED);
+        record_status(r, i, RECIPIENT_REMOVED);
         const struct log_delivery line = {.queue_id = r->message->id,
                                           .recipient = rcpt->address,
                                           .tenant = r->envelope.tenant,
@@ -236,7 +229,6 @@ static void delete_rest(struct round *r)
 /* Notices are out, or none were owed. */
 static void conclude(struct round *r)
 {
-    round_flush_history(r);
     if (r->wish == WISH_HOLD)
         hold(r);
     else if (r->wish == WISH_DELETE)
@@ -260,7 +252,7 @@ void settle_round(struct round *r)
     r->settling = true;
     if (r->attempted) {
         r->envelope.attempts++;
-        queue_file_mark_state(r->fd, &r->envelope);
+        record_state(r);
     }
     if (r->wish != WISH_DELETE) {
         learn_verdicts(r);

@@ -14,6 +14,8 @@
 struct signer {
     struct ipc_channel *channel;
     unsigned asked;
+    bool ready; /* KEYS came */
+    bool has_keys;
     TAILQ_ENTRY(signer) link;
 };
 
@@ -21,7 +23,7 @@ static struct signer *least_busy(struct qmgr *q)
 {
     struct signer *s, *best = NULL;
     TAILQ_FOREACH (s, &q->signers, link)
-        if (s->asked < SIGN_PER_WORKER && (best == NULL || s->asked < best->asked))
+        if (s->ready && s->asked < SIGN_PER_WORKER && (best == NULL || s->asked < best->asked))
             best = s;
     return best;
 }
@@ -41,7 +43,7 @@ static int ask(struct signer *s, struct round *r)
                                   .sender = r->envelope.sender,
                                   .recipients = recipients,
                                   .recipients_count = count};
-    int err = ipc_send(s->channel, IPC_SIGN, &sign, r->read_fd);
+    int err = ipc_send(s->channel, IPC_SIGN, &sign, r->fd);
     if (err < 0)
         return err;
     s->asked++;
@@ -63,9 +65,26 @@ static int wait_for_signer(struct round *r)
     return fair_push(&r->qmgr->unsigned_rounds, &r->sign_turn, r->tenant, (enum lane)r->message->lane);
 }
 
+/* Nobody has a key, for any domain: a question would be asked in vain. */
+static bool nothing_to_sign(const struct qmgr *q)
+{
+    const struct signer *s;
+    bool ready = false;
+    TAILQ_FOREACH (s, &q->signers, link) {
+        if (s->has_keys)
+            return false;
+        ready |= s->ready;
+    }
+    return ready;
+}
+
 void sign_request(struct round *r)
 {
     struct signer *s = least_busy(r->qmgr);
+    if (nothing_to_sign(r->qmgr)) {
+        round_signed(r, "", "none");
+        return;
+    }
     r->signing = true;
     if (s != NULL && ask(s, r) == 0)
         TAILQ_INSERT_TAIL(&r->qmgr->signing_rounds, r, signing_line);
@@ -96,6 +115,11 @@ static void ask_waiting(struct qmgr *q)
     struct round *r;
     struct signer *s;
     while ((s = least_busy(q)) != NULL && (r = next_waiting(q)) != NULL) {
+        if (nothing_to_sign(q)) {
+            sign_cancel(r);
+            round_signed(r, "", "none");
+            continue;
+        }
         if (ask(s, r) < 0)
             return;
         fair_charge(&r->sign_turn, 1);
@@ -143,6 +167,15 @@ void signer_up(struct qmgr *q, struct ipc_channel *c)
     s->channel = c;
     ipc_channel_set_user(c, s);
     TAILQ_INSERT_TAIL(&q->signers, s, link);
+}
+
+void signer_keys(void *arg, struct ipc_channel *from, const void *message, int *fd)
+{
+    struct qmgr *q = arg;
+    const struct ipc_keys *keys = message;
+    struct signer *s = ipc_channel_user(from);
+    s->ready = true;
+    s->has_keys = keys->keys > 0;
     q->no_signer_since_ms = 0;
     ask_waiting(q);
 }

@@ -145,7 +145,7 @@ static bool file_fits(const struct walk *w, const struct message *m)
     char path[QUEUE_PATH_MAX];
     if (m->round != NULL) {
         k.envelope = &m->round->envelope;
-        k.fd = m->round->read_fd;
+        k.fd = m->round->fd;
         return envelope_fits(&k);
     }
     message_file(m, path);

@@ -139,7 +139,7 @@ static int send_job(struct job *j, const struct part *p, const struct ipc_delive
                                         .envid = e->envid,
                                         .recipients = recipients,
                                         .recipients_count = (uint32_t)j->count};
-    return ipc_send(j->worker->channel, IPC_DELIVER, &deliver, r->read_fd);
+    return ipc_send(j->worker->channel, IPC_DELIVER, &deliver, r->fd);
 }
 
 int worker_deliver(struct part *p)

@@ -28,7 +28,7 @@ static char folder[] = "/tmp/test-dkim-process-XXXXXX";
 static struct loop *loop;
 static struct ipc_server *server;
 static struct ipc_channel *signer;
-static unsigned answers;
+static unsigned answers, keys;
 static uint64_t failed_job;
 static pid_t running; /* the signer, 0 = none */
 static struct {
@@ -50,7 +50,12 @@ static void on_signature(void *arg, struct ipc_channel *from, const void *messag
     answers++;
 }
 
-static const struct ipc_handler handlers[] = {{IPC_SIGNATURE, on_signature}, {IPC_NONE}};
+static void on_keys(void *arg, struct ipc_channel *from, const void *message, int *fd)
+{
+    keys = ((const struct ipc_keys *)message)->keys;
+}
+
+static const struct ipc_handler handlers[] = {{IPC_KEYS, on_keys}, {IPC_SIGNATURE, on_signature}, {IPC_NONE}};
 
 static void on_up(void *arg, struct ipc_channel *c)
 {
@@ -160,6 +165,7 @@ static void converse(void)
 {
     pid_t pid = start_signer();
     TURN_UNTIL(signer != NULL);
+    TURN_UNTIL(keys == 2);
     answers = 0;
     ask(7, strlen(content));
     TURN_UNTIL(answers == 1);
@@ -209,6 +215,7 @@ static void test_without_table_nothing_is_signed(void **state)
     configure("no");
     pid_t pid = start_signer();
     TURN_UNTIL(signer != NULL);
+    TURN_UNTIL(keys == 0);
     answers = 0;
     ask(1, strlen(content));
     TURN_UNTIL(answers == 1);
