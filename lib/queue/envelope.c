@@ -8,12 +8,12 @@
 
 #include "base/text.h"
 
-#define MAGIC          "posthouse-queue 1 "
+#define MAGIC          ENVELOPE_MAGIC
 #define FLAGS_WIDTH    10
 #define ATTEMPTS_MAX   9999
 #define RECIPIENTS_MAX 1000000
 
-static const char flag_letters[FLAGS_WIDTH] = {'8', 'u', '.', 'b', 'n'};
+static const char flag_letters[FLAGS_WIDTH] = {'8', 'u', '.', 'b', 'n', 'B', 'T'};
 
 static const char *const status_texts[RECIPIENT_STATUS_COUNT] = {
     [RECIPIENT_TODO] = "todo    ",    [RECIPIENT_DONE] = "done    ",    [RECIPIENT_FAILED] = "failed  ",
@@ -161,12 +161,14 @@ static int parse_first_line(const char *line, size_t len, struct envelope *out)
     return 0;
 }
 
-int envelope_peek(const char *first_line, size_t len, uint32_t *envelope_bytes)
+int envelope_peek(const char *first_line, size_t len, uint32_t *envelope_bytes, uint64_t *content_bytes)
 {
     struct envelope e = {0};
     int r = parse_first_line(first_line, len, &e);
     if (r == 0)
         *envelope_bytes = e.content_offset;
+    if (r == 0 && content_bytes != NULL)
+        *content_bytes = e.content_length;
     return r;
 }
 

@@ -24,7 +24,9 @@ enum envelope_flag {
     ENVELOPE_SMTPUTF8 = 2,      /* the client asked for SMTPUTF8 (RFC 6531) */
     ENVELOPE_LEADING_DOTS = 4,  /* some line of the content begins with a dot: needs dot-stuffing */
     ENVELOPE_BODY_8BITMIME = 8, /* the client said BODY=8BITMIME */
-    ENVELOPE_NOTICE = 16,       /* made by bounce: never answered by another notice */
+    ENVELOPE_BULK = 32, /* a field of the header said so (smtpd.conf: lane_header), whatever the sender's lane is */
+    ENVELOPE_TRANSACTIONAL = 64, /* likewise */
+    ENVELOPE_NOTICE = 16,        /* made by bounce: never answered by another notice */
 };
 
 enum recipient_status {
@@ -75,10 +77,11 @@ struct envelope {
 int envelope_format(struct envelope *e, struct buf *out);
 /* The first line alone, ENVELOPE_FIRST_LINE bytes: what the commit rewrites. */
 #define ENVELOPE_FIRST_LINE 61
+#define ENVELOPE_MAGIC      "posthouse-queue 1 "
 void envelope_format_first_line(const struct envelope *e, char line[ENVELOPE_FIRST_LINE + 1]);
 
-/* How long the head is, from the first ENVELOPE_FIRST_LINE bytes.  0, -EPROTO. */
-int envelope_peek(const char *first_line, size_t len, uint32_t *envelope_bytes);
+/* How long head and content (which may be NULL) are, from the first ENVELOPE_FIRST_LINE bytes.  0, -EPROTO. */
+int envelope_peek(const char *first_line, size_t len, uint32_t *envelope_bytes, uint64_t *content_bytes);
 /* Parses a whole head.  0, -EPROTO (not a queue file of ours), -ENOMEM.  Free with envelope_free. */
 int envelope_parse(const char *text, size_t len, struct envelope *out);
 void envelope_free(struct envelope *e);

@@ -26,7 +26,7 @@ int queue_file_read(int fd, struct envelope *out)
     ssize_t n = pread(fd, first, sizeof(first), 0);
     if (n < 0)
         return -errno;
-    int r = envelope_peek(first, (size_t)n, &head);
+    int r = envelope_peek(first, (size_t)n, &head, NULL);
     if (r < 0)
         return r;
     if (head <= (size_t)n) {
@@ -45,6 +45,22 @@ int queue_file_read(int fd, struct envelope *out)
         r = -EPROTO;
     }
     return r;
+}
+
+bool queue_file_is_short(int fd)
+{
+    char first[ENVELOPE_FIRST_LINE];
+    struct stat st;
+    uint32_t head;
+    uint64_t content;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    ssize_t n = pread(fd, first, sizeof(first), 0);
+    size_t begin = strlen(ENVELOPE_MAGIC);
+    if (n >= 0 && (size_t)n < sizeof(first))
+        return memcmp(first, ENVELOPE_MAGIC, (size_t)n < begin ? (size_t)n : begin) == 0;
+    return n == (ssize_t)sizeof(first) && envelope_peek(first, sizeof(first), &head, &content) == 0 && content > 0 &&
+           (uint64_t)st.st_size < head + content;
 }
 
 int queue_file_mark(int fd, uint32_t index, enum recipient_status status)

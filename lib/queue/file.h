@@ -8,6 +8,9 @@
 /* Reads the head.  0, -EPROTO (not a committed queue file: garbage, torn, or shorter than it says), -errno. */
 int queue_file_read(int fd, struct envelope *out);
 
+/* Whether it is shorter than it says, or than any queue file, and so may be a file whose writer was not done. */
+bool queue_file_is_short(int fd);
+
 /* Sets one recipient's status, or the counters of the state line (attempts, warned), in place.  0 or -errno. */
 int queue_file_mark(int fd, uint32_t index, enum recipient_status status);
 int queue_file_mark_state(int fd, const struct envelope *e);

@@ -16,6 +16,10 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
+/* Below new/, where only writers come: they add files, see nobody's names and remove only their own (sticky); what they
+ * add belongs to qmgr's group (set-group-id). */
+#define NEW_FOLDER_MODE 03703
+
 static const char new_folders[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 void queue_path(enum queue_state state, const char *id, int64_t due_s, char path[QUEUE_PATH_MAX])
@@ -58,10 +62,10 @@ struct folder {
 };
 
 static const struct folder folders[] = {
-    /* Sticky and without read for the group: a writer adds its own files and sees nobody's names. */
+    /* Writers pass through new/ by their group, and nobody else does. */
     {"new", WHO_QMGR, WHO_INJECT, 0710},   {"deferred", WHO_QMGR, WHO_QMGR, 0700}, {"hold", WHO_QMGR, WHO_QMGR, 0700},
     {"corrupt", WHO_QMGR, WHO_QMGR, 0700}, {"journal", WHO_QMGR, WHO_QMGR, 0700},  {"rules", WHO_QMGR, WHO_QMGR, 0700},
-    {"tmp", WHO_QMGR, WHO_INJECT, 0710},
+    {"tmp", WHO_QMGR, WHO_INJECT, 0710},   {"tmp/qmgr", WHO_QMGR, WHO_QMGR, 0700},
 };
 
 static uid_t owner_of(const struct queue_owners *o, enum who who)
@@ -164,7 +168,7 @@ int queue_make_folders(const char *queue_directory, unsigned smtpd_slots, const 
     }
     for (const char *c = new_folders; *c != '\0' && r == 0; c++) {
         snprintf(name, sizeof(name), "new/%c", *c);
-        r = make_folder(root, name, WHO_QMGR, WHO_INJECT, 01730, owners);
+        r = make_folder(root, name, WHO_QMGR, WHO_QMGR, NEW_FOLDER_MODE, owners);
     }
     for (unsigned i = 0; i < smtpd_slots && r == 0; i++)
         r = make_writer(root, i, WHO_SMTPD, name, owners);

@@ -11,6 +11,10 @@
 /* A slice of due time is one folder below deferred/. */
 #define QUEUE_SLICE_S 600
 
+/* A file in new/ that is shorter than it says is its writer's for so long, then qmgr puts it aside into tmp/qmgr/. */
+#define QUEUE_UNFINISHED_MS 3000
+#define QUEUE_UNFINISHED    "tmp/qmgr"
+
 enum queue_state { QUEUE_NEW, QUEUE_DEFERRED, QUEUE_HOLD, QUEUE_CORRUPT, QUEUE_STATE_COUNT };
 
 /* Path below the queue directory: "new/K/ID", "deferred/2938/ID.DUE", "hold/ID", "corrupt/ID".  due_s counts for

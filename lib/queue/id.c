@@ -7,13 +7,30 @@
 static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 #define TIME_CHARS 11
+#define SHARE_US   32 /* all values of the last character of time: queue_id_folder */
+
+static unsigned own_share;
+
+void queue_id_set_share(unsigned share)
+{
+    own_share = share % QUEUE_ID_SHARES;
+}
+
+/* The first microsecond of our share that is not before this one. */
+static int64_t into_share(int64_t us)
+{
+    int64_t whole = SHARE_US * QUEUE_ID_SHARES, begin = us - us % whole + own_share * SHARE_US;
+    if (us < begin)
+        return begin;
+    return us < begin + SHARE_US ? us : begin + whole;
+}
 
 void queue_id_new(unsigned writer, char id[QUEUE_ID_SIZE])
 {
     static int64_t last_us;
-    int64_t us = clock_wall_us();
+    int64_t us = into_share(clock_wall_us());
     if (us <= last_us)
-        us = last_us + 1;
+        us = into_share(last_us + 1);
     last_us = us;
     uint64_t value = (uint64_t)us;
     for (int i = TIME_CHARS - 1; i >= 0; i--, value >>= 5)

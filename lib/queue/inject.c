@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/text.h"
 #include "base/whole.h"
@@ -35,13 +36,19 @@ struct group {
     int trouble; /* what the journal answered */
 };
 
+/* What a file that we create gets, which is the same each time. */
+struct mode_check {
+    bool known, is_right;
+};
+
 struct injector {
     struct loop *loop;
     struct offload *offload; /* flushes of single files */
     unsigned writer;
     int tmp_fd; /* our own folder below tmp/ */
     int new_fd;
-    bool mode_known, mode_is_right; /* of a file as it is created */
+    int ids_fd;                           /* see take_share */
+    struct mode_check tmp_mode, new_mode; /* the loop's and the committer's */
     size_t committing;
     size_t held;
 
@@ -63,7 +70,7 @@ struct injection {
     struct offload_job job;
     struct injector *injector;
     struct envelope head; /* first line's numbers and the id only; no texts */
-    int fd;
+    int fd;               /* of the file in tmp/, -1 = there is none: all of it is in pending */
     int result;
     bool streamed;      /* some of it is in the file already */
     bool alone;         /* the journal did not take it */
@@ -74,12 +81,34 @@ struct injection {
     void *arg;
 };
 
+/* A share of the microseconds that no other process of this writer has: whoever holds a byte of the file has its share.
+ */
+static int take_share(struct injector *q, const char *queue_directory)
+{
+    _cleanup_(freep) char *path = text_format("%s/journal/%u/ids", queue_directory, q->writer);
+    if (path == NULL)
+        return -ENOMEM;
+    q->ids_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (q->ids_fd < 0)
+        return -errno;
+    for (unsigned share = 0; share < QUEUE_ID_SHARES; share++) {
+        struct flock byte = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = share, .l_len = 1};
+        if (fcntl(q->ids_fd, F_OFD_SETLK, &byte) == 0) {
+            queue_id_set_share(share);
+            return 0;
+        }
+        if (errno != EAGAIN && errno != EACCES)
+            return -errno;
+    }
+    return -EBUSY;
+}
+
 int injector_new(struct loop *l, const char *queue_directory, unsigned writer, unsigned threads, struct injector **out)
 {
     struct injector *q = calloc(1, sizeof(*q));
     if (q == NULL)
         return -ENOMEM;
-    *q = (struct injector){.loop = l, .writer = writer, .tmp_fd = -1, .new_fd = -1, .journal_fd = -1};
+    *q = (struct injector){.loop = l, .writer = writer, .tmp_fd = -1, .new_fd = -1, .journal_fd = -1, .ids_fd = -1};
     pthread_mutex_init(&q->lock, NULL);
     _cleanup_(freep) char *tmp = text_format("%s/tmp/%u", queue_directory, writer);
     _cleanup_(freep) char *fresh = text_format("%s/new", queue_directory);
@@ -90,6 +119,8 @@ int injector_new(struct loop *l, const char *queue_directory, unsigned writer, u
         q->new_fd = open(fresh, O_PATH | O_DIRECTORY | O_CLOEXEC);
         r = q->tmp_fd < 0 || q->new_fd < 0 ? -errno : 0;
     }
+    if (r == 0)
+        r = take_share(q, queue_directory);
     if (r == 0) {
         q->offload = offload_new(l, threads);
         r = q->offload == NULL ? -EAGAIN : 0;
@@ -115,6 +146,8 @@ void injector_free(struct injector *q)
     journal_free(q->journal);
     if (q->journal_fd >= 0)
         close(q->journal_fd);
+    if (q->ids_fd >= 0)
+        close(q->ids_fd);
     if (q->tmp_fd >= 0)
         close(q->tmp_fd);
     if (q->new_fd >= 0)
@@ -200,33 +233,32 @@ static void injection_free(struct injection *i)
 
 /* Readable and writable for qmgr's group, which the folder's set-group-id bit gives the file.  A program whose umask
  * leaves the mode alone saves a system call for each message. */
-static int set_mode(struct injector *q, int fd)
+static int set_mode(struct mode_check *check, int fd)
 {
     struct stat st;
-    if (!q->mode_known) {
+    if (!check->known) {
         if (fstat(fd, &st) < 0)
             return -errno;
-        q->mode_is_right = (st.st_mode & 0777) == FILE_MODE;
-        q->mode_known = true;
+        check->is_right = (st.st_mode & 0777) == FILE_MODE;
+        check->known = true;
     }
-    return !q->mode_is_right && fchmod(fd, FILE_MODE) < 0 ? -errno : 0;
+    return !check->is_right && fchmod(fd, FILE_MODE) < 0 ? -errno : 0;
 }
 
-static int create_file(struct injection *i, struct envelope *e)
+/* A file in tmp/, for what does not go through the journal.  0 or -errno. */
+static int create_file(struct injection *i)
 {
     struct injector *q = i->injector;
-    queue_id_new(q->writer, e->id);
-    buf_clear(&i->pending);
-    int r = envelope_format(e, &i->pending);
-    if (r < 0)
-        return r;
-    i->fd = openat(q->tmp_fd, e->id, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
-    if (i->fd < 0)
-        return -errno;
-    r = set_mode(q, i->fd);
-    if (r < 0)
-        unlinkat(q->tmp_fd, e->id, 0);
-    return r;
+    if (i->fd >= 0)
+        return 0;
+    i->fd = openat(q->tmp_fd, i->head.id, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+    return i->fd < 0 ? -errno : set_mode(&q->tmp_mode, i->fd);
+}
+
+static void drop_file(struct injection *i)
+{
+    if (i->fd >= 0)
+        unlinkat(i->injector->tmp_fd, i->head.id, 0);
 }
 
 int injection_begin(struct injector *q, struct envelope *e, struct injection **out)
@@ -238,19 +270,21 @@ int injection_begin(struct injector *q, struct envelope *e, struct injection **o
     buf_init(&i->pending, ENVELOPE_MAX + INJECTION_BUFFER);
     (void)buf_reserve(&i->pending, FIRST_BUFFER); /* what most messages fit in; if it fails, an append will tell */
     e->content_length = 0;
-    /* After a reload the old process of our slot may draw in the very same microsecond. */
-    int r = -EEXIST;
-    for (int tries = 0; tries < 3 && r == -EEXIST; tries++)
-        r = create_file(i, e);
+    queue_id_new(q->writer, e->id);
+    int r = envelope_format(e, &i->pending);
+    if (r == 0) {
+        i->head.flags = e->flags;
+        i->head.content_offset = e->content_offset;
+        memcpy(i->head.id, e->id, sizeof(e->id));
+        if (q->journal == NULL)
+            r = create_file(i);
+    }
     if (r < 0) {
-        injection_free(i);
+        injection_abort(i);
         return r;
     }
     if (q->journal != NULL)
         journal_want(q->journal);
-    i->head.flags = e->flags;
-    i->head.content_offset = e->content_offset;
-    memcpy(i->head.id, e->id, sizeof(e->id));
     *out = i;
     return 0;
 }
@@ -267,7 +301,9 @@ uint64_t injection_length(const struct injection *i)
 
 static int injection_flush(struct injection *i)
 {
-    int r = whole_write(i->fd, i->pending.data, i->pending.len);
+    int r = create_file(i);
+    if (r == 0)
+        r = whole_write(i->fd, i->pending.data, i->pending.len);
     if (r == 0)
         buf_clear(&i->pending);
     return r;
@@ -300,7 +336,8 @@ int injection_write(struct injection *i, const void *data, size_t len)
     if (len < INJECTION_BUFFER)
         return buf_append(&i->pending, data, len);
     i->streamed = true;
-    return whole_write(i->fd, data, len);
+    int r = create_file(i);
+    return r < 0 ? r : whole_write(i->fd, data, len);
 }
 
 static int sync_folder(int at, const char *name)
@@ -313,8 +350,8 @@ static int sync_folder(int at, const char *name)
     return fsync(fd) < 0 ? -errno : 0;
 }
 
-/* The rest of the file, and its first line as it is now known. */
-static int complete_file(struct injection *i)
+/* The first line as it is now known. */
+static int complete_head(struct injection *i)
 {
     char first[ENVELOPE_FIRST_LINE + 1];
     envelope_format_first_line(&i->head, first);
@@ -322,7 +359,7 @@ static int complete_file(struct injection *i)
         memcpy(i->pending.data, first, ENVELOPE_FIRST_LINE);
     else if (pwrite(i->fd, first, ENVELOPE_FIRST_LINE, 0) != ENVELOPE_FIRST_LINE)
         return -EIO;
-    return whole_write(i->fd, i->pending.data, i->pending.len);
+    return 0;
 }
 
 static void path_in_new(const struct injection *i, char path[QUEUE_PATH_MAX])
@@ -330,33 +367,24 @@ static void path_in_new(const struct injection *i, char path[QUEUE_PATH_MAX])
     snprintf(path, QUEUE_PATH_MAX, "%c/%s", queue_id_folder(i->head.id), i->head.id);
 }
 
-static int make_visible(struct injection *i)
-{
-    char path[QUEUE_PATH_MAX];
-    path_in_new(i, path);
-    int r = renameat2(i->injector->tmp_fd, i->head.id, i->injector->new_fd, path, RENAME_NOREPLACE);
-    return r < 0 ? -errno : 0;
-}
-
 /* In a helper thread, without journal: content, first line, flush, name, flush of the name. */
 static int make_durable(struct injection *i)
 {
     char path[QUEUE_PATH_MAX];
     char folder[2] = {queue_id_folder(i->head.id), '\0'};
-    int r = i->alone ? 0 : complete_file(i);
+    int r = complete_head(i);
+    if (r == 0)
+        r = whole_write(i->fd, i->pending.data, i->pending.len);
     if (r < 0)
         return r;
-    if (fsync(i->fd) < 0)
+    path_in_new(i, path);
+    if (fsync(i->fd) < 0 || renameat2(i->injector->tmp_fd, i->head.id, i->injector->new_fd, path, RENAME_NOREPLACE) < 0)
         return -errno;
-    r = make_visible(i);
-    if (r < 0)
-        return r;
     r = sync_folder(i->injector->new_fd, folder);
     if (r == 1)
         r = fsync(i->fd) < 0 ? -errno : 0;
     if (r < 0) {
         /* Not promised, so it must not be there. */
-        path_in_new(i, path);
         unlinkat(i->injector->new_fd, path, 0);
     }
     return r;
@@ -365,9 +393,10 @@ static int make_durable(struct injection *i)
 static void commit_work(struct offload_job *job)
 {
     struct injection *i = (struct injection *)job;
-    i->result = make_durable(i);
+    if (i->result == 0)
+        i->result = make_durable(i);
     if (i->result < 0)
-        unlinkat(i->injector->tmp_fd, i->head.id, 0);
+        drop_file(i);
 }
 
 static void finish(struct injection *i)
@@ -386,43 +415,65 @@ static void commit_alone(struct injection *i)
 {
     i->job.work = commit_work;
     i->job.done = commit_done;
+    i->result = create_file(i);
     offload_submit(i->injector->offload, &i->job);
 }
 
-static void refuse(struct injection *i, int r)
+static int write_file(struct injection *i, const char *path)
 {
-    i->result = r;
-    unlinkat(i->injector->tmp_fd, i->head.id, 0);
+    struct injector *q = i->injector;
+    int fd = openat(q->new_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+    if (fd < 0)
+        return -errno;
+    int r = set_mode(&q->new_mode, fd);
+    if (r == 0)
+        r = whole_write(fd, i->pending.data, i->pending.len);
+    if (r < 0)
+        unlinkat(q->new_fd, path, 0);
+    close(fd);
+    return r;
 }
 
-/* Names for what is durable.  One that can not have its name is refused, and the journal told so. */
-static void name_group(struct group *g, struct injection *const batch[], size_t count)
+/* What is durable becomes a file of the queue.  Until it is whole nobody was told of it.  A qmgr that finds one that is
+ * not whole puts it aside when it did not grow for QUEUE_UNFINISHED_MS, as its writer was killed; so whoever takes long
+ * over it looks whether it is there still. */
+static int make_file(struct injection *i)
+{
+    struct injector *q = i->injector;
+    char path[QUEUE_PATH_MAX];
+    uint64_t begun_ms;
+    int r = 0;
+    path_in_new(i, path);
+    do {
+        begun_ms = clock_mono_ms();
+        r = write_file(i, path);
+    } while (r == 0 && clock_mono_ms() - begun_ms > QUEUE_UNFINISHED_MS / 2 &&
+             faccessat(q->new_fd, path, F_OK, 0) < 0 && errno == ENOENT);
+    return r;
+}
+
+/* One that can not have its file is refused, and the journal told so. */
+static void make_files(struct group *g, struct injection *const batch[], size_t count)
 {
     struct journal_entry voided[JOURNAL_GROUP_MAX];
     size_t voids = 0;
     for (size_t k = 0; k < count; k++) {
-        int r = make_visible(batch[k]);
-        if (r == 0)
-            continue;
-        refuse(batch[k], r);
-        voided[voids++] = (struct journal_entry){.id = batch[k]->head.id};
+        batch[k]->result = make_file(batch[k]);
+        if (batch[k]->result < 0)
+            voided[voids++] = (struct journal_entry){.id = batch[k]->head.id};
     }
     if (voids > 0)
         journal_append(g->injector->journal, voided, voids);
     journal_settle(g->injector->journal);
 }
 
-/* Takes the next members, as many as share a flush, and writes their files; those that failed are refused at once. */
+/* The next members, as many as share a flush. */
 static size_t next_batch(struct injection **next, struct injection *batch[], struct journal_entry entries[])
 {
     size_t count = 0, bytes = 0;
     struct injection *i = *next;
     for (; i != NULL && count < JOURNAL_GROUP_MAX && bytes < GROUP_BYTES; i = TAILQ_NEXT(i, link)) {
-        int r = complete_file(i);
-        if (r < 0) {
-            refuse(i, r);
-            continue;
-        }
+        complete_head(i); /* in memory: it can not fail */
         bytes += i->pending.len;
         entries[count] = (struct journal_entry){i->head.id, i->pending.data, (uint32_t)i->pending.len};
         batch[count++] = i;
@@ -440,11 +491,7 @@ static void commit_batch(struct group *g, struct injection *batch[], const struc
             batch[k]->alone = true;
         return;
     }
-    name_group(g, batch, count);
-    for (size_t k = 0; k < count; k++) {
-        close(batch[k]->fd);
-        batch[k]->fd = -1;
-    }
+    make_files(g, batch, count);
 }
 
 /* In the committer: whoever came until now shares the flushes of this group. */
@@ -487,7 +534,7 @@ static void group_done(struct offload_job *job)
 static bool join_group(struct injection *i)
 {
     struct injector *q = i->injector;
-    bool suits = q->journal != NULL && !i->streamed && i->pending.len <= JOURNAL_MESSAGE_MAX;
+    bool suits = q->journal != NULL && i->fd < 0 && i->pending.len <= JOURNAL_MESSAGE_MAX;
     if (!suits || !journal_ready(q->journal))
         return false;
     pthread_mutex_lock(&q->lock);
@@ -520,6 +567,6 @@ void injection_abort(struct injection *i)
 {
     if (i == NULL)
         return;
-    unlinkat(i->injector->tmp_fd, i->head.id, 0);
+    drop_file(i);
     injection_free(i);
 }

@@ -33,14 +33,24 @@ struct segment_file {
     TAILQ_ENTRY(segment_file) link;
 };
 
-/* A message of some journal, by id. */
-struct promise {
-    char id[QUEUE_ID_SIZE];
+/* A record of some journal. */
+struct entry {
+    enum segment_kind kind;
     struct segment_file *segment;
     uint64_t offset; /* of its data */
     uint32_t length;
     uint64_t boot, time_ns;
-    bool void_, done, whole;
+    TAILQ_ENTRY(entry) link;
+};
+
+TAILQ_HEAD(entry_list, entry);
+
+/* A message, by id. */
+struct promise {
+    char id[QUEUE_ID_SIZE];
+    struct entry_list entries;  /* all its records, oldest first */
+    const struct entry *record; /* the one that counts, NULL = all were refused after all */
+    bool done, whole;
     char *damaged; /* path of a file with its name that is not what was promised */
     char *head;    /* that file's head, if only the content is wrong: it knows who was served */
     UT_hash_handle hh;
@@ -135,25 +145,52 @@ static int note_promise(struct recovery *r, struct segment_file *s, const struct
                         uint64_t offset)
 {
     struct promise *p;
+    struct entry *fresh = calloc(1, sizeof(*fresh)), *e;
+    if (fresh == NULL)
+        return -ENOMEM;
+    *fresh = (struct entry){.kind = record->kind,
+                            .segment = s,
+                            .offset = offset,
+                            .length = record->length,
+                            .boot = record->boot,
+                            .time_ns = record->time_ns};
     HASH_FIND_STR(r->promises, record->id, p);
     if (p == NULL) {
         p = calloc(1, sizeof(*p));
-        if (p == NULL)
+        if (p == NULL) {
+            free(fresh);
             return -ENOMEM;
+        }
         memcpy(p->id, record->id, QUEUE_ID_SIZE);
+        TAILQ_INIT(&p->entries);
         HASH_ADD_STR(r->promises, id, p);
     }
-    if (record->kind == SEGMENT_VOID) {
-        p->void_ = true;
-        return 0;
-    }
-    p->segment = s;
-    p->offset = offset;
-    p->length = record->length;
-    p->boot = record->boot;
-    p->time_ns = record->time_ns;
-    r->count->records++;
+    e = TAILQ_LAST(&p->entries, entry_list);
+    while (e != NULL && e->time_ns > fresh->time_ns)
+        e = TAILQ_PREV(e, entry_list, link);
+    if (e != NULL)
+        TAILQ_INSERT_AFTER(&p->entries, e, fresh, link);
+    else
+        TAILQ_INSERT_HEAD(&p->entries, fresh, link);
+    r->count->records += record->kind == SEGMENT_MESSAGE;
     return 0;
+}
+
+/* A refusal is of the message just before it: one whose id, drawn by a clock that stepped back, was taken.  Whoever had
+ * it first keeps it. */
+static void settle_entries(struct promise *p)
+{
+    struct entry *e, *last = NULL, *before = NULL;
+    TAILQ_FOREACH (e, &p->entries, link) {
+        if (e->kind == SEGMENT_MESSAGE) {
+            before = last;
+            last = e;
+        } else {
+            last = before;
+            before = NULL;
+        }
+    }
+    p->record = last;
 }
 
 static int read_segment(struct recovery *r, struct segment_file *s)
@@ -182,7 +219,7 @@ static void note_done(void *arg, const char *id, uint64_t time_ns)
     struct recovery *r = arg;
     struct promise *p;
     HASH_FIND_STR(r->promises, id, p);
-    if (p != NULL && time_ns >= p->time_ns)
+    if (p != NULL && p->record != NULL && time_ns >= p->record->time_ns)
         p->done = true;
 }
 
@@ -192,9 +229,9 @@ static int read_done(struct recovery *r)
     uint64_t seen = 0;
     /* All are of one run, the last: a recovery ends with empty segments. */
     HASH_ITER (hh, r->promises, p, next) {
-        if (p->segment == NULL || p->boot == seen)
+        if (p->record == NULL || p->record->boot == seen)
             continue;
-        seen = p->boot;
+        seen = p->record->boot;
         int err = done_read(r->queue_fd, seen, note_done, r);
         if (err < 0)
             return err;
@@ -231,26 +268,28 @@ static bool same_head(const char *promised, const char *found, uint32_t len)
 
 static int read_promise(const struct promise *p, char **data)
 {
-    *data = malloc(p->length > 0 ? p->length : 1);
-    return *data == NULL ? -ENOMEM : whole_read_at(p->segment->fd, *data, p->length, p->offset);
+    const struct entry *e = p->record;
+    *data = malloc(e->length > 0 ? e->length : 1);
+    return *data == NULL ? -ENOMEM : whole_read_at(e->segment->fd, *data, e->length, e->offset);
 }
 
 /* Compares a file with what was promised; of a damaged one, notes what is still of use.  1: it is right; 0; -errno. */
 static int compare(struct promise *p, int fd)
 {
     _cleanup_(freep) char *promised = NULL;
-    _cleanup_(freep) char *found = calloc(1, p->length + 1);
+    const uint32_t length = p->record->length;
+    _cleanup_(freep) char *found = calloc(1, length + 1);
     uint32_t head;
     int r = read_promise(p, &promised);
     if (r == 0 && found == NULL)
         r = -ENOMEM;
-    if (r < 0 || envelope_peek(promised, p->length, &head) < 0)
+    if (r < 0 || envelope_peek(promised, length, &head, NULL) < 0)
         return r;
     /* A short or unreadable file is wrong where it ends. */
-    bool complete = whole_read_at(fd, found, p->length, 0) == 0;
-    if (head > p->length || !same_head(promised, found, head))
+    bool complete = whole_read_at(fd, found, length, 0) == 0;
+    if (head > length || !same_head(promised, found, head))
         return 0;
-    if (complete && memcmp(promised + head, found + head, p->length - head) == 0)
+    if (complete && memcmp(promised + head, found + head, length - head) == 0)
         return 1;
     if (p->head == NULL)
         p->head = text_dup_n(found, head);
@@ -260,7 +299,7 @@ static int compare(struct promise *p, int fd)
 static int look_at(struct recovery *r, struct promise *p, int folder, const char *path, const char *name)
 {
     bool corrupt = strcmp(path, "corrupt") == 0;
-    if (p->void_)
+    if (p->record == NULL)
         return 0; /* refused, and yet there: another message, or the removal was lost; delivering is the safe side */
     if (p->done) {
         if (corrupt || unlinkat(folder, name, 0) < 0)
@@ -288,7 +327,7 @@ static int look_at_name(void *arg, int folder, const char *path, const char *nam
     memcpy(id, name, QUEUE_ID_LEN);
     id[QUEUE_ID_LEN] = '\0';
     HASH_FIND_STR(r->promises, id, p);
-    return p != NULL && p->segment != NULL ? look_at(r, p, folder, path, name) : 0;
+    return p != NULL ? look_at(r, p, folder, path, name) : 0;
 }
 
 static int look_into_folder(void *arg, int folder, const char *path, const char *name)
@@ -323,7 +362,7 @@ static int write_restored(const struct recovery *r, const struct promise *p)
         openat(r->queue_fd, RESTORE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0660);
     if (fd < 0 || fchmod(fd, 0660) < 0)
         return -errno;
-    err = whole_write(fd, data, p->length);
+    err = whole_write(fd, data, p->record->length);
     queue_path(QUEUE_NEW, p->id, 0, path);
     if (err == 0 && renameat(r->queue_fd, RESTORE, r->queue_fd, path) < 0)
         err = -errno;
@@ -338,7 +377,7 @@ static int restore(struct recovery *r)
     HASH_ITER (hh, r->promises, p, next) {
         r->count->done += p->done;
         r->count->whole += p->whole;
-        if (p->segment == NULL || p->void_ || p->done)
+        if (p->record == NULL || p->done)
             continue;
         if (p->whole) { /* the damaged one beside it is from a recovery that did not come to its end */
             if (p->damaged != NULL && unlinkat(r->queue_fd, p->damaged, 0) < 0)
@@ -359,12 +398,15 @@ static int restore(struct recovery *r)
 static int replay(struct recovery *r, const char **step)
 {
     struct segment_file *s;
+    struct promise *p, *next;
     *step = "read the journals";
     TAILQ_FOREACH (s, &r->segments, link) {
         int err = read_segment(r, s);
         if (err < 0)
             return err;
     }
+    HASH_ITER (hh, r->promises, p, next)
+        settle_entries(p);
     int err = read_done(r);
     *step = "compare the journals with the queue";
     if (err == 0)
@@ -439,7 +481,12 @@ static void give_back(struct recovery *r)
     struct promise *p, *next;
     struct segment_file *s;
     HASH_ITER (hh, r->promises, p, next) {
+        struct entry *e;
         HASH_DEL(r->promises, p);
+        while ((e = TAILQ_FIRST(&p->entries)) != NULL) {
+            TAILQ_REMOVE(&p->entries, e, link);
+            free(e);
+        }
         free(p->damaged);
         free(p->head);
         free(p);

@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t head = 0;
     if (envelope_parse((const char *)data, size, &first) < 0)
         return 0;
-    if (envelope_peek((const char *)data, size, &head) < 0 || head != first.content_offset)
+    if (envelope_peek((const char *)data, size, &head, NULL) < 0 || head != first.content_offset)
         abort();
     buf_init(&text, 2 * size + 1024);
     if (envelope_format(&first, &text) < 0 || envelope_parse(text.data, text.len, &second) < 0)

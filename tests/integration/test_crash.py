@@ -51,12 +51,13 @@ WALKS = [
 
 
 def first(done, *beginnings):
-    """Whether one of these calls was made."""
-    return any(label.startswith(beginnings) for label in done)
+    """Whether one of these calls was made; "tell X" = a record with an X in it."""
+    told = {f"tell {name}" for label in done if label.startswith("tell ") for name in label[5:].split(", ")}
+    return bool(told.intersection(beginnings)) or any(label.startswith(beginnings) for label in done)
 
 
 def came_to_new(done):
-    return any(re.match(r"(rename|link) .* ?queue/new/", label) for label in done)
+    return any(re.match(r"((rename|link) .* ?|write )queue/new/", label) for label in done)
 
 
 def allowed(walk, done, everybody):

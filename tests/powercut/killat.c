@@ -57,16 +57,26 @@ static int printable(const char *data, size_t len)
     return n;
 }
 
+/* "tell 19 20": the types of the messages in the record (lib/ipc/wire.h). */
+static void describe_record(const unsigned char *data, size_t len, char *label)
+{
+    int n = snprintf(label, LABEL_SIZE, "tell");
+    for (size_t at = 0; at + 8 <= len && n < LABEL_SIZE - 12;) {
+        uint32_t words[2];
+        memcpy(words, data + at, sizeof(words));
+        n += snprintf(label + n, LABEL_SIZE - (size_t)n, " %u", words[1]);
+        at += 4 + (words[0] & 0x7fffffff);
+    }
+}
+
 static bool describe_send(const struct call *c, char *label)
 {
     int domain = 0;
     socklen_t size = sizeof(domain);
-    uint32_t type = 0;
     if (getsockopt(c->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
         return false;
-    memcpy(&type, c->data, c->len < sizeof(type) ? c->len : sizeof(type));
     if (domain == AF_UNIX)
-        snprintf(label, LABEL_SIZE, "tell %u", type);
+        describe_record(c->data, c->len, label);
     else
         snprintf(label, LABEL_SIZE, "send %.*s", printable(c->data, c->len), (const char *)c->data);
     return true;

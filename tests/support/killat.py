@@ -55,10 +55,10 @@ class KillAt:
         return min(struct.unpack_from("<I", self._map, 4)[0], LABELS)
 
     def labels(self):
-        """What the calls were, in order: "rename queue/tmp/0/ID queue/new/K/ID", "tell SUBMITTED", "send 250 2.0.0 …"."""
+        """What the calls were, in order: "rename queue/tmp/0/ID queue/new/K/ID", "tell SUBMITTED, SUBMITTED", "send 250 2.0.0 …"."""
         found = []
         for n in range(self.seen):
             text = self._map[LABELS_AT + n * LABEL_SIZE:LABELS_AT + (n + 1) * LABEL_SIZE].partition(b"\0")[0].decode()
-            told = re.fullmatch(r"tell (\d+)", text)
-            found.append("tell " + self._names.get(int(told.group(1)), "?") if told else text)
+            told = re.fullmatch(r"tell( \d+)+", text)
+            found.append("tell " + ", ".join(self._names.get(int(n), "?") for n in text.split()[1:]) if told else text)
         return found

@@ -104,7 +104,7 @@ static void round_trip(void **state)
         for (size_t k = 0; k < both[i].recipient_count; k++)
             assert_memory_equal(begin + both[i].recipients[k].index, "rcpt ", 5);
         assert_memory_equal(begin + ENVELOPE_STATE_OFFSET, "state ", 6);
-        assert_int_equal(envelope_peek(begin, ENVELOPE_FIRST_LINE, &head), 0);
+        assert_int_equal(envelope_peek(begin, ENVELOPE_FIRST_LINE, &head, NULL), 0);
         assert_int_equal(head, both[i].content_offset);
         /* Content behind the head does not matter. */
         buf_append_str(&text, "Received: rcpt todo\r\n\nrcpt todo     notify=0 orcpt= <x>\n");
@@ -148,7 +148,7 @@ static void every_cut_is_refused(void **state)
         uint32_t head;
         memcpy(cut, text.data, n);
         assert_int_equal(envelope_parse(cut, n, &out), -EPROTO);
-        assert_int_equal(envelope_peek(cut, n, &head), n < ENVELOPE_FIRST_LINE ? -EPROTO : 0);
+        assert_int_equal(envelope_peek(cut, n, &head, NULL), n < ENVELOPE_FIRST_LINE ? -EPROTO : 0);
         free(cut);
     }
     /* A first line that claims less than there is cuts as well, unless it cuts between two recipients. */

@@ -68,11 +68,11 @@ static bool there(const char *name)
 
 static void assert_layout(const struct queue_owners *o)
 {
-    static const char *const names[] = {"new",      "new/0",     "new/Z",        "deferred",    "hold",
-                                        "corrupt",  "journal",   "tmp",          "tmp/0",       "tmp/2",
-                                        "tmp/1000", "journal/0", "journal/1000", "journal/qmgr"};
-    static const mode_t modes[] = {0710, 01730, 01730, 0700,  0700,  0700,  0700,
-                                   0710, 02700, 02700, 02700, 02750, 02750, 0700};
+    static const char *const names[] = {"new",      "new/0",     "new/Z",        "deferred",     "hold",
+                                        "corrupt",  "journal",   "tmp",          "tmp/0",        "tmp/2",
+                                        "tmp/1000", "journal/0", "journal/1000", "journal/qmgr", "tmp/qmgr"};
+    static const mode_t modes[] = {0710,  03703, 03703, 0700,  0700,  0700, 0700, 0710,
+                                   02700, 02700, 02700, 02750, 02750, 0700, 0700};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         struct stat st = look(names[i]);
         assert_true(S_ISDIR(st.st_mode));
@@ -82,7 +82,7 @@ static void assert_layout(const struct queue_owners *o)
         const char *below = strchr(names[i], '/');
         bool writers = below != NULL && !text_has_prefix(names[i], "new") && strcmp(below, "/qmgr") != 0;
         uid_t owner = !writers ? o->qmgr : strcmp(below, "/1000") == 0 ? o->bounce : o->smtpd;
-        bool for_writers = text_has_prefix(names[i], "new") || strcmp(names[i], "tmp") == 0;
+        bool for_writers = strcmp(names[i], "new") == 0 || strcmp(names[i], "tmp") == 0;
         assert_int_equal(st.st_uid, owner);
         assert_int_equal(st.st_gid, for_writers ? o->inject_group : o->qmgr_group);
     }

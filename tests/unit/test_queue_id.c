@@ -25,12 +25,30 @@ static void rise_within_one_microsecond(void **state)
         assert_int_equal(strlen(id), QUEUE_ID_LEN);
         assert_true(queue_id_valid(id));
         assert_true(strcmp(before, id) < 0);
-        assert_int_equal(queue_id_time_us(id), now_us + i);
+        /* 32 of each 256 microseconds are ours */
+        assert_int_equal(queue_id_time_us(id), now_us + i / 32 * 256 + i % 32);
         memcpy(before, id, sizeof(id));
         const char *digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
         folders |= 1u << (strchr(digits, queue_id_folder(id)) - digits);
     }
     assert_int_equal(folders, UINT32_MAX); /* all 32 of them */
+}
+
+/* Two processes of one writer, and neither waits for the other. */
+static void shares_never_meet(void **state)
+{
+    char a[QUEUE_ID_SIZE], b[QUEUE_ID_SIZE];
+    int64_t now_us = INT64_C(1900000000000000);
+    for (int i = 0; i < 1000; i++, now_us += i % 300) {
+        clock_fake_set(0, now_us);
+        queue_id_set_share(3);
+        queue_id_new(7, a);
+        queue_id_set_share(QUEUE_ID_SHARES - 1);
+        queue_id_new(7, b);
+        assert_int_equal(queue_id_time_us(a) / 32 % QUEUE_ID_SHARES, 3);
+        assert_int_equal(queue_id_time_us(b) / 32 % QUEUE_ID_SHARES, QUEUE_ID_SHARES - 1);
+    }
+    queue_id_set_share(0);
 }
 
 static void writers_differ(void **state)
@@ -74,6 +92,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rise_within_one_microsecond),
+        cmocka_unit_test(shares_never_meet),
         cmocka_unit_test(writers_differ),
         cmocka_unit_test(sort_across_years),
         cmocka_unit_test(validity),

@@ -19,6 +19,7 @@
 #include "queue/file.h"
 #include "queue/folder.h"
 #include "queue/inject.h"
+#include "queue/journal.h"
 #include "queue/recover.h"
 #include "queue/segment.h"
 
@@ -421,6 +422,38 @@ static void a_corrupt_file(void **state)
     assert_int_equal(faccessat(queue_fd, corrupt, F_OK, 0), 0);
 }
 
+/* An id that is drawn again, by a clock that stepped back: the second message is refused, and the first one keeps its
+ * promise. */
+static void a_refused_namesake(void **state)
+{
+    char id[QUEUE_ID_SIZE], path[QUEUE_PATH_MAX], first[8192], second[8192];
+    const char *step;
+    assert_int_equal(injector_new(loop, queue, 1, 1, &injector), 0);
+    inject(id);
+    stop_writer();
+    queue_path(QUEUE_NEW, id, 0, path);
+    int fd = open_at(path), folder = openat(queue_fd, "journal/1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ssize_t n = read(fd, first, sizeof(first));
+    assert_true(n > 1000);
+    memcpy(second, first, (size_t)n);
+    second[n - 3] = '!';
+    struct journal *j = journal_new(folder, SIZE);
+    journal_want(j);
+    while (!journal_ready(j))
+        assert_int_equal(journal_care(j, &step), 0);
+    const struct journal_entry one = {id, first, (uint32_t)n}, two = {id, second, (uint32_t)n}, refused = {.id = id};
+    assert_int_equal(journal_append(j, &one, 1), 0);
+    assert_int_equal(journal_append(j, &two, 1), 0);
+    assert_int_equal(journal_append(j, &refused, 1), 0);
+    journal_free(j);
+    close(folder);
+    close(fd);
+    remove_it(path);
+    recover(true);
+    assert_true(whole(path));
+    assert_int_equal(found.restored, 1);
+}
+
 /* Recovery that was cut itself is begun again and ends the same. */
 static void twice(void **state)
 {
@@ -449,6 +482,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LIVE(a_table_of_damages), LIVE(what_is_done_stays_away), LIVE(an_older_note),  LIVE(the_same_run),
         LIVE(a_suspect_segment),  LIVE(a_damaged_segment),       LIVE(a_corrupt_file), LIVE(twice),
+        LIVE(a_refused_namesake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
