@@ -103,14 +103,28 @@ static const char *or_empty(const char *text)
     return text != NULL ? text : "";
 }
 
+/* 1 bulk, 0 transactional (or not given), negative: no such lane. */
+static int lane_of(const char *name)
+{
+    if (name == NULL || strcmp(name, "transactional") == 0)
+        return 0;
+    return strcmp(name, "bulk") == 0 ? 1 : -EINVAL;
+}
+
 static int store_new(struct credentials *db, const struct args *a, const struct scram_verifier *v)
 {
-    return credentials_add(db, args_at(a, 0), or_empty(args_option(a, "tenant")), or_empty(args_option(a, "note")), v);
+    int r = credentials_add(db, args_at(a, 0), or_empty(args_option(a, "tenant")), or_empty(args_option(a, "note")), v);
+    return r == 0 && lane_of(args_option(a, "lane")) == 1 ? credentials_set_bulk(db, args_at(a, 0), true) : r;
 }
 
 static int store_changed(struct credentials *db, const struct args *a, const struct scram_verifier *v)
 {
     return credentials_set_verifier(db, args_at(a, 0), v);
+}
+
+static int refuse_lane(const char *name)
+{
+    return ctl_say(CTL_USAGE, "%s is not a lane: expected transactional or bulk", name);
 }
 
 /* Before a password is asked for. */
@@ -127,6 +141,8 @@ static int check_new(struct credentials *db, const struct args *a)
     if (!credential_tenant_valid(or_empty(args_option(a, "tenant"))))
         return ctl_say(CTL_USAGE, "not accepted as a tenant: expected at most %d bytes of UTF-8 without blanks",
                        CREDENTIAL_TENANT_MAX);
+    if (lane_of(args_option(a, "lane")) < 0)
+        return refuse_lane(args_option(a, "lane"));
     int r = credentials_lookup(db, name, &row);
     return r == 1 ? outcome(name, -EEXIST) : outcome(name, r);
 }
@@ -163,8 +179,8 @@ int user_passwd(struct ctl *c, const struct args *a)
 }
 
 static const struct listing_column columns[] = {
-    {"name", "NAME", 24},       {"tenant", "TENANT", 12}, {"enabled", "ENABLED", 7}, {"created", "ADDED", 19},
-    {"changed", "CHANGED", 19}, {"note", "NOTE", 0},      {NULL, NULL, 0},
+    {"name", "NAME", 24},     {"tenant", "TENANT", 12},   {"lane", "LANE", 13}, {"enabled", "ENABLED", 7},
+    {"created", "ADDED", 19}, {"changed", "CHANGED", 19}, {"note", "NOTE", 0},  {NULL, NULL, 0},
 };
 
 static int show_row(const struct credential *row, void *arg)
@@ -172,6 +188,7 @@ static int show_row(const struct credential *row, void *arg)
     struct listing *l = arg;
     listing_text(l, row->name);
     listing_text(l, row->tenant);
+    listing_text(l, row->bulk ? "bulk" : "transactional");
     listing_bool(l, row->enabled);
     listing_time(l, row->created_s);
     listing_time(l, row->changed_s);
@@ -191,6 +208,19 @@ int user_list(struct ctl *c, const struct args *a)
     listing_end(&l);
     credentials_free(db);
     return r < 0 ? ctl_say(CTL_FAILED, "%s: %s", c->shared.credentials_database, text_errno(r)) : CTL_OK;
+}
+
+int user_lane(struct ctl *c, const struct args *a)
+{
+    struct credentials *db = NULL;
+    const char *name = args_at(a, 0), *lane = args_at(a, 1);
+    int bulk = lane_of(lane), status = bulk < 0 ? refuse_lane(lane) : open_database(c, &db);
+    if (status == CTL_OK)
+        status = outcome(name, credentials_set_bulk(db, name, bulk == 1));
+    if (status == CTL_OK)
+        ctl_note(c, "mail of credential %s is %s from its next login on", name, lane);
+    credentials_free(db);
+    return status;
 }
 
 static int set_disabled(struct credentials *db, const char *name)

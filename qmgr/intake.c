@@ -67,14 +67,28 @@ static void found_deferred(struct qmgr *q, const char *folder, const char *name)
     if (timetable_add(&q->timetable, m) < 0)
         return;
     m->phase = MESSAGE_DEFERRED;
+    m->timed = true;
+}
+
+/* When a message on hold that nobody opened yet may have to be warned of or given up; the id knows when it came. */
+static int64_t first_look_s(const struct qmgr *q, const char *id)
+{
+    const struct settings_qmgr *s = &q->settings;
+    int64_t after_ms = s->lifetime_ms;
+    if (s->bounce_lifetime_ms > 0 && (after_ms == 0 || s->bounce_lifetime_ms < after_ms))
+        after_ms = s->bounce_lifetime_ms;
+    if (s->delay_warning_ms > 0 && (after_ms == 0 || s->delay_warning_ms < after_ms))
+        after_ms = s->delay_warning_ms;
+    return after_ms > 0 ? (queue_id_time_us(id) / 1000 + after_ms) / 1000 + 1 : 0;
 }
 
 static void found_held(struct qmgr *q, const char *folder, const char *name)
 {
+    struct message *m;
     if (!queue_id_valid(name))
         found_stranger(folder, name);
-    else
-        message_add(q, name, QUEUE_HOLD, 0); /* in no list: it waits for the admin */
+    else if ((m = message_add(q, name, QUEUE_HOLD, 0)) != NULL)
+        message_hold(q, m, first_look_s(q, name));
 }
 
 static void found_below(struct qmgr *q, const char *folder, const char *name,
@@ -107,7 +121,7 @@ int intake_start(struct qmgr *q)
         return r;
     }
     log_info("queue read in %llu ms: new=%zu, deferred=%zu, in all=%u", (unsigned long long)(clock_mono_ms() - began),
-             q->ready.count, q->timetable.count, HASH_COUNT(q->messages));
+             q->ready.count, q->timetable.count - q->held_timed, HASH_COUNT(q->messages));
     return 0;
 }
 
@@ -135,8 +149,10 @@ void intake_submitted(void *arg, struct ipc_channel *from, const void *message, 
     if (m == NULL)
         return;
     m->heard = true;
-    m->tenant = tenant_get(&q->tenants, &q->settings, submitted->tenant)->number;
-    m->lane = submitted->lane == LANE_BULK ? LANE_BULK : LANE_TRANSACTIONAL;
+    const struct tenant *tenant = tenant_get(&q->tenants, &q->settings, submitted->tenant);
+    m->tenant = tenant->number;
+    m->lane =
+        submitted->lane == 1 || (submitted->lane == 0 && tenant->lane == LANE_BULK) ? LANE_BULK : LANE_TRANSACTIONAL;
     message_ready(q, m);
 }
 

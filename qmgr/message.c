@@ -45,8 +45,11 @@ static void leave_lists(struct qmgr *q, struct message *m)
 {
     if (m->phase == MESSAGE_READY)
         fair_remove(&m->turn);
-    else if (m->phase == MESSAGE_DEFERRED)
+    if (m->timed)
         timetable_remove(&q->timetable, m);
+    if (m->timed && m->phase == MESSAGE_HELD)
+        q->held_timed--;
+    m->timed = false;
     m->phase = MESSAGE_HELD;
 }
 
@@ -73,15 +76,15 @@ void message_forget(struct qmgr *q, struct message *m)
 
 const char *message_state_name(const struct message *m)
 {
+    if (message_is_held(m))
+        return "hold";
     switch (m->phase) {
     case MESSAGE_READY:
         return "incoming";
     case MESSAGE_ACTIVE:
         return "active";
-    case MESSAGE_DEFERRED:
-        return "deferred";
     default:
-        return "hold";
+        return "deferred";
     }
 }
 
@@ -132,7 +135,23 @@ static void enter_timetable(struct qmgr *q, struct message *m)
         return;
     }
     m->phase = MESSAGE_DEFERRED;
+    m->timed = true;
     qmgr_wake(q);
+}
+
+void message_hold(struct qmgr *q, struct message *m, int64_t look_s)
+{
+    leave_lists(q, m);
+    m->due_s = look_s;
+    /* Without memory for that it merely waits for longer than it should. */
+    m->timed = look_s > 0 && timetable_add(&q->timetable, m) == 0;
+    q->held_timed += m->timed;
+    qmgr_wake(q);
+}
+
+bool message_is_held(const struct message *m)
+{
+    return m->phase == MESSAGE_HELD || (m->state == QUEUE_HOLD && !m->forced);
 }
 
 void message_defer(struct qmgr *q, struct message *m, int64_t due_s, int64_t look_s)

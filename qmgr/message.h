@@ -27,7 +27,7 @@ enum message_phase {
     MESSAGE_READY,    /* in line for a round */
     MESSAGE_ACTIVE,   /* has a round */
     MESSAGE_DEFERRED, /* in the timetable */
-    MESSAGE_HELD,
+    MESSAGE_HELD,     /* in the timetable as well, if its lifetime ends some day */
 };
 
 struct message {
@@ -37,11 +37,15 @@ struct message {
     uint16_t tenant;    /* number; TENANT_UNKNOWN until it was announced or opened */
     uint8_t lane;       /* enum lane */
     bool forced;        /* an admin wants an attempt now, whatever its due time */
+    bool timed;         /* in the timetable */
     bool heard;         /* the log has told of it: its writer announced it, or we opened it before */
     int64_t due_s;      /* when its next round begins */
     int64_t path_due_s; /* deferred: the due time in its path */
     uint32_t place;     /* in the timetable */
-    uint32_t rule;      /* deferred: the rule that put it off, 0 = none, or RULE_NOT_KNOWN */
+    union {
+        uint32_t rule;               /* deferred: the rule that put it off, 0 = none, or RULE_NOT_KNOWN */
+        uint32_t unfinished_since_s; /* new: when its file was first seen to be short, by the monotonic clock */
+    };
     struct round *round;
     struct fair_item turn; /* in qmgr->ready */
     UT_hash_handle hh;
@@ -103,6 +107,7 @@ struct round {
     int64_t until_s;     /* until then, wall-clock seconds; INT64_MAX = until an admin says so */
     uint32_t rule;       /* that did, RULE_NOT_KNOWN = several */
     uint32_t rules_seen; /* generation of the rules when the round began, or put the first one off */
+    bool looked;         /* it is on hold, and only looked at */
     bool early;          /* only the sender is told of the delay: the next attempt is not due */
     bool too_old;        /* its lifetime ended before it was tried again */
     bool routing;        /* parts are being routed just now */
@@ -113,15 +118,15 @@ struct round {
     uint64_t sign_job;
     uint64_t sign_since_ms;
     unsigned sign_tries;
-    char *headers, *keys;            /* what the signer made */
-    bool unwritten, state_changed;   /* by this turn of the loop; the file does not know yet */
-    uint32_t *changed;               /* recipients whose status it does not know */
+    char *headers, *keys;          /* what the signer made */
+    bool unwritten, state_changed; /* by this turn of the loop; the file does not know yet */
+    uint32_t *changed;             /* recipients whose status it does not know */
     size_t changed_count, changed_capacity;
     struct buf history;                /* attempt lines it does not have */
     TAILQ_ENTRY(round) unwritten_link; /* in qmgr->unwritten */
-    struct signer *signer;           /* who was asked */
-    struct fair_item sign_turn;      /* in qmgr->unsigned_rounds: nobody was asked yet */
-    TAILQ_ENTRY(round) signing_line; /* in qmgr->signing_rounds */
+    struct signer *signer;             /* who was asked */
+    struct fair_item sign_turn;        /* in qmgr->unsigned_rounds: nobody was asked yet */
+    TAILQ_ENTRY(round) signing_line;   /* in qmgr->signing_rounds */
 };
 
 /* Adds a message that was not known.  NULL: known already, or no memory. */
@@ -138,6 +143,11 @@ void message_file(const struct message *m, char path[QUEUE_PATH_MAX]);
 /* Into the timetable, its file into the folder of its due time.  look_s: when to look at it before that (its sender is
  * to be told of the delay), 0 = not. */
 void message_defer(struct qmgr *q, struct message *m, int64_t due_s, int64_t look_s);
+/* On hold: it waits for the admin, but is looked at when its sender is to be told of the delay, or its lifetime ends
+ * (look_s, 0 = never).  The file is in hold/ already. */
+void message_hold(struct qmgr *q, struct message *m, int64_t look_s);
+/* Whether an admin put it there and nobody released it. */
+bool message_is_held(const struct message *m);
 /* Into the timetable for a little while, its file where it is: something of ours is short just now. */
 void message_retry(struct qmgr *q, struct message *m, int64_t wait_ms);
 int message_move(struct qmgr *q, struct message *m, enum queue_state state, int64_t due_s);

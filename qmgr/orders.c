@@ -191,7 +191,10 @@ static void order_hold(struct qmgr *q, struct message *m, const char *reason)
 static void order_release(struct qmgr *q, struct message *m, const char *reason)
 {
     log_message(LOG_LEVEL_INFO, m->id, "release ordered: %s", reason);
-    message_defer(q, m, clock_wall_s(), 0);
+    if (m->phase == MESSAGE_HELD)
+        message_defer(q, m, clock_wall_s(), 0);
+    else
+        m->forced = true; /* it is being looked at; see settle.c */
 }
 
 static void order_delete(struct qmgr *q, struct message *m, const char *reason)
@@ -207,12 +210,12 @@ static bool is_deferred(const struct message *m)
 
 static bool is_held(const struct message *m)
 {
-    return m->phase == MESSAGE_HELD;
+    return message_is_held(m);
 }
 
 static bool is_not_held(const struct message *m)
 {
-    return m->phase != MESSAGE_HELD;
+    return !message_is_held(m);
 }
 
 static bool is_there(const struct message *m)
@@ -298,9 +301,10 @@ void orders_change(void *arg, struct ipc_channel *from, const void *message, int
 void orders_status(void *arg, struct ipc_channel *from, const void *message, int *fd)
 {
     struct qmgr *q = arg;
-    uint64_t known = HASH_COUNT(q->messages), waiting = q->active_count + q->ready.count + q->timetable.count;
+    uint64_t known = HASH_COUNT(q->messages), deferred = q->timetable.count - q->held_timed,
+             waiting = q->active_count + q->ready.count + deferred;
     const struct ipc_queue_counts counts = {.active = q->active_count + q->ready.count,
-                                            .deferred = q->timetable.count,
+                                            .deferred = deferred,
                                             .hold = known > waiting ? known - waiting : 0,
                                             .corrupt = q->count.corrupt,
                                             .delivering = worker_jobs(q),

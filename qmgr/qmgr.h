@@ -38,11 +38,12 @@ struct qmgr {
     struct fair_queue ready; /* messages in line for a round */
     size_t active_count, active_max;
     struct timetable timetable;
+    size_t held_timed; /* of those in it, on hold */
     struct rules rules;
     TAILQ_HEAD(, walk) walks; /* in turn */
     struct timer walk_timer;
-    TAILQ_HEAD(, round) unwritten;     /* what became of recipients in this turn, before the log tells */
-    TAILQ_HEAD(, removal) removals;    /* files of finished messages, after it told */
+    TAILQ_HEAD(, round) unwritten;  /* what became of recipients in this turn, before the log tells */
+    TAILQ_HEAD(, removal) removals; /* files of finished messages, after it told */
     struct turn_end record_end, remove_end;
     struct fair_queue unsigned_rounds; /* in line for a signer */
     TAILQ_HEAD(, round) signing_rounds;
@@ -113,8 +114,8 @@ int part_add(struct part *p, uint32_t number);
 /* Number of the recipient with this index, or -1. */
 long round_find_recipient(const struct round *r, uint32_t index);
 
-/* record.c: what a turn of the loop learned goes into the queue files at its end, before the log tells of it; the files of
- * messages that were finished are removed behind that.  So a message that is delivered at the first attempt is never
+/* record.c: what a turn of the loop learned goes into the queue files at its end, before the log tells of it; the files
+ * of messages that were finished are removed behind that.  So a message that is delivered at the first attempt is never
  * written to at all. */
 void record_init(struct qmgr *q);
 void record_status(struct round *r, size_t number, enum recipient_status status);
@@ -178,7 +179,10 @@ void worker_result(void *arg, struct ipc_channel *from, const void *message, int
 void worker_done(void *arg, struct ipc_channel *from, const void *message, int *fd);
 /* A worker to ask a route, NULL = none. */
 struct ipc_channel *worker_any(struct qmgr *q);
-/* Sends as much of the part as one DELIVER takes.  0 = sent; -EAGAIN = no worker has room. */
+/* How many of `count` connections to one site this worker may have, when they are dealt out. */
+unsigned worker_share(const struct qmgr *q, const struct worker *w, unsigned count);
+/* Sends as much of the part as one DELIVER takes.  0 = sent; -EAGAIN = no worker has room; -EBUSY: none that may
+ * connect to the site. */
 int worker_deliver(struct part *p);
 size_t worker_jobs(const struct qmgr *q);
 /* Jobs from before a restart of qmgr that are still in flight become part of the round. */

@@ -1,10 +1,12 @@
 /* A round: one pass of a message through signer, routes and deliveries. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "log/log.h"
@@ -12,8 +14,9 @@
 #include "qmgr/retry.h"
 #include "queue/file.h"
 
-#define HISTORY_BUFFER (256 * 1024)
-#define OPEN_RETRY_MS  5000
+#define HISTORY_BUFFER     (256 * 1024)
+#define OPEN_RETRY_MS      5000
+#define UNFINISHED_LOOK_MS 1000
 
 static void part_free(struct part *p)
 {
@@ -61,11 +64,45 @@ static void set_corrupt(struct qmgr *q, struct message *m)
     message_forget(q, m);
 }
 
+static bool is_short(struct qmgr *q, const char *path)
+{
+    _cleanup_(fd_closep) int fd = openat(q->queue_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd >= 0 && queue_file_is_short(fd);
+}
+
+/* In new/ a file that is short was never whole: what is promised is whole there, and after a power cut the recovery has
+ * seen to it.  So a scan found it before its writer was done, or its writer was killed at it, and the client had no
+ * answer.  Should the writer be done just now, one of us sees it: we look again when it is aside, and a writer who took
+ * long looks whether it was put there (lib/queue/inject.c). */
+static void found_unfinished(struct qmgr *q, struct message *m)
+{
+    char path[QUEUE_PATH_MAX], aside[QUEUE_PATH_MAX];
+    uint32_t now_s = (uint32_t)(clock_mono_ms() / 1000);
+    if (m->unfinished_since_s == 0)
+        m->unfinished_since_s = now_s;
+    if ((now_s - m->unfinished_since_s) * 1000 <= QUEUE_UNFINISHED_MS) {
+        message_retry(q, m, UNFINISHED_LOOK_MS);
+        return;
+    }
+    message_file(m, path);
+    snprintf(aside, sizeof(aside), QUEUE_UNFINISHED "/%s", m->id);
+    if (renameat(q->queue_fd, path, q->queue_fd, aside) == 0 && !is_short(q, aside) &&
+        renameat(q->queue_fd, aside, q->queue_fd, path) == 0) {
+        message_retry(q, m, UNFINISHED_LOOK_MS);
+        return;
+    }
+    log_message(LOG_LEVEL_INFO, m->id,
+                "unfinished: the writer of %s was killed before it accepted the message, moved to %s", path, aside);
+    message_forget(q, m);
+}
+
 /* The file can not be read now.  Gone means that it was removed behind our back; anything else passes, we hope. */
 static void open_failed(struct qmgr *q, struct message *m, int err)
 {
     if (err == -EPROTO) {
         set_corrupt(q, m);
+    } else if (err == -EINPROGRESS) {
+        found_unfinished(q, m);
     } else if (err == -ENOENT) {
         log_message(LOG_LEVEL_WARNING, m->id, "its queue file is gone, forgetting it");
         message_forget(q, m);
@@ -88,6 +125,8 @@ static struct round *round_open(struct qmgr *q, struct message *m, int *err)
     message_file(m, path);
     r->fd = openat(q->queue_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     *err = r->fd < 0 ? -errno : queue_file_read(r->fd, &r->envelope);
+    if (*err == -EPROTO && m->state == QUEUE_NEW && queue_file_is_short(r->fd))
+        *err = -EINPROGRESS;
     if (*err == 0 && strcmp(r->envelope.id, m->id) != 0)
         *err = -EPROTO;
     if (*err == 0) {
@@ -175,6 +214,14 @@ static int make_parts(struct round *r)
     return 0;
 }
 
+/* What the header said counts before what its sender is. */
+static enum lane lane_of(const struct round *r)
+{
+    if (r->envelope.flags & (ENVELOPE_BULK | ENVELOPE_TRANSACTIONAL))
+        return r->envelope.flags & ENVELOPE_BULK ? LANE_BULK : LANE_TRANSACTIONAL;
+    return r->envelope.priority > 0 || r->tenant->lane == LANE_BULK ? LANE_BULK : LANE_TRANSACTIONAL;
+}
+
 static void enter(struct qmgr *q, struct message *m, struct round *r)
 {
     fair_charge(&m->turn, 1);
@@ -186,7 +233,7 @@ static void enter(struct qmgr *q, struct message *m, struct round *r)
     r->tenant = tenant_get(&q->tenants, &q->settings, r->envelope.tenant);
     r->tenant->active++;
     m->tenant = r->tenant->number;
-    m->lane = r->envelope.priority > 0 || r->tenant->lane == LANE_BULK ? LANE_BULK : LANE_TRANSACTIONAL;
+    m->lane = (uint8_t)lane_of(r);
 }
 
 static void leave(struct round *r)
@@ -196,7 +243,7 @@ static void leave(struct round *r)
     r->qmgr->active_count--;
     r->tenant->active--;
     m->round = NULL;
-    m->phase = MESSAGE_HELD;
+    m->phase = MESSAGE_HELD; /* in no list */
     round_free(r);
 }
 
@@ -211,6 +258,14 @@ int64_t round_expires_s(const struct round *r)
 static bool round_too_old(const struct round *r)
 {
     return r->envelope.attempts > 0 && clock_wall_s() >= round_expires_s(r);
+}
+
+/* On hold it grows old like any other; with a lifetime of 0 each has one attempt, and this one had none yet. */
+static bool held_too_long(const struct round *r)
+{
+    const struct settings_qmgr *s = &r->qmgr->settings;
+    int64_t lifetime = r->envelope.sender[0] == '\0' ? s->bounce_lifetime_ms : s->lifetime_ms;
+    return lifetime > 0 && clock_wall_s() >= round_expires_s(r);
 }
 
 /* What still waits is let go, without an answer of its own: the admin took the message out. */
@@ -280,9 +335,10 @@ void round_begin_with(struct qmgr *q, struct message *m, enum round_wish wish, c
         round_abandon(r, OPEN_RETRY_MS);
     } else if (wish != WISH_NONE) {
         round_wish(r, wish, reason);
-    } else if (r->open > 0 && (r->early || (round_too_old(r) && r->jobs == 0))) {
+    } else if (r->open > 0 && (r->early || message_is_held(m) || (round_too_old(r) && r->jobs == 0))) {
         round_ground(r);
-        r->too_old = !r->early;
+        r->looked = message_is_held(m);
+        r->too_old = !r->early && (!message_is_held(m) || held_too_long(r));
         round_check(r);
     } else if (r->open > 0) {
         sign_request(r);

@@ -14,6 +14,7 @@
 #include "qmgr/retry.h"
 #include "queue/file.h"
 
+#define LOOK_AGAIN_S    10    /* at a message on hold */
 #define NOTICE_RETRY_MS 10000 /* bounce is not there, or could not write */
 
 static size_t count_status(const struct round *r, enum recipient_status status)
@@ -175,6 +176,29 @@ static int64_t next_due_s(const struct round *r)
     return r->suspended < count_status(r, RECIPIENT_TODO) && retry < until_s ? retry : until_s;
 }
 
+/* When a message on hold is looked at the next time; 0 = never. */
+static int64_t held_look_s(const struct round *r)
+{
+    const struct settings_qmgr *s = &r->qmgr->settings;
+    bool expires = (r->envelope.sender[0] == '\0' ? s->bounce_lifetime_ms : s->lifetime_ms) > 0;
+    int64_t look = warning_time_s(r), end = expires ? round_expires_s(r) : 0, now = clock_wall_s();
+    if (look == 0 || (end > 0 && end < look))
+        look = end;
+    return look > 0 && look <= now ? now + LOOK_AGAIN_S : look; /* overdue: bounce is not there */
+}
+
+static void stay_on_hold(struct round *r)
+{
+    struct qmgr *q = r->qmgr;
+    struct message *m = r->message;
+    int64_t look = held_look_s(r);
+    round_end(r);
+    if (m->forced) /* released meanwhile */
+        message_defer(q, m, clock_wall_s(), 0);
+    else
+        message_hold(q, m, look);
+}
+
 static void put_off(struct round *r)
 {
     struct qmgr *q = r->qmgr;
@@ -198,8 +222,8 @@ static void hold(struct round *r)
         log_message(LOG_LEVEL_ERROR, m->id, "can not be moved to hold/: %s; it is held until qmgr restarts",
                     text_errno(err));
     log_message(LOG_LEVEL_INFO, m->id, "held: %s", r->wish_reason != NULL ? r->wish_reason : "");
-    round_end(r);
-    m->phase = MESSAGE_HELD;
+    m->forced = false;
+    stay_on_hold(r);
 }
 
 static void delete_rest(struct round *r)
@@ -235,6 +259,8 @@ static void conclude(struct round *r)
         delete_rest(r);
     else if (count_status(r, RECIPIENT_FAILED) + count_status(r, RECIPIENT_EXPIRED) > 0)
         round_abandon(r, NOTICE_RETRY_MS);
+    else if (count_status(r, RECIPIENT_TODO) > 0 && r->looked)
+        stay_on_hold(r);
     else if (count_status(r, RECIPIENT_TODO) > 0)
         put_off(r);
     else

@@ -14,6 +14,7 @@
 #define SITE_DOWN_MIN_MS   5000
 #define SITE_DOWN_MAX_MS   600000
 #define SITE_FORGET_MS     3600000
+#define SITE_LOOK_MS       100  /* who could deliver is busy with other sites */
 #define SITE_CUT_EVERY_MS  1000 /* troubles of one moment count once */
 
 /* The pattern is for the best host of the site; the hash behind it tells sets of hosts apart. */
@@ -44,9 +45,11 @@ static struct site *site_new(struct qmgr *q, const char *key)
         return NULL;
     }
     s->qmgr = q;
-    s->used_ms = s->tokens_ms = clock_mono_ms();
+    s->used_ms = clock_mono_ms();
+    bucket_init(&s->messages, s->used_ms);
+    bucket_init(&s->recipients, s->used_ms);
+    bucket_init(&s->connections, s->used_ms);
     s->window = (double)q->settings.site_concurrency_start;
-    s->tokens = 1;
     s->rule = find_rule(q, key);
     fair_init(&s->queue);
     HASH_ADD_KEYPTR(hh, q->sites.all, s->key, strlen(s->key), s);
@@ -76,25 +79,117 @@ static unsigned concurrency(const struct qmgr *q, const struct site *s)
     return s->window < max ? (unsigned)s->window : max;
 }
 
-/* -- rate: a token bucket that holds one second's worth -------------------------------------------------------------
+/* -- rates and connections -------------------------------------------------------------------------------------------
  */
 
-static double tokens_per_ms(const struct site *s)
+static const struct settings_site no_limits;
+
+static const struct settings_site *limits_of(const struct site *s)
 {
-    return s->rule != NULL ? (double)s->rule->messages_per_minute / 60000.0 : 0;
+    return s->rule != NULL ? s->rule : &no_limits;
+}
+
+static struct site_worker *find_worker(const struct site *s, const struct worker *w)
+{
+    for (size_t i = 0; i < s->worker_count; i++)
+        if (s->workers[i].worker == w)
+            return &s->workers[i];
+    return NULL;
+}
+
+static struct site_worker *get_worker(struct site *s, const struct worker *w)
+{
+    struct site_worker *found = find_worker(s, w);
+    if (found != NULL)
+        return found;
+    struct site_worker *grown = realloc(s->workers, (s->worker_count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return NULL; /* it is not counted: some limit is a little loose for a while */
+    s->workers = grown;
+    grown[s->worker_count] = (struct site_worker){.worker = w};
+    return &grown[s->worker_count++];
+}
+
+static bool has_kept(const struct site *s)
+{
+    for (size_t i = 0; i < s->worker_count; i++)
+        if (s->workers[i].kept > 0)
+            return true;
+    return false;
+}
+
+/* Whether a new connection is to be avoided. */
+static bool must_not_connect(struct site *s)
+{
+    return bucket_wait_ms(&s->connections, limits_of(s)->connections_per_minute, clock_mono_ms()) > 0;
+}
+
+/* Limits hold for the site as a whole: each worker has its share of the connections, and when they are fewer than
+ * workers, some have none. */
+bool site_may_use(struct site *s, const struct worker *w)
+{
+    const struct site_worker *of_worker = find_worker(s, w);
+    unsigned max = (unsigned)limits_of(s)->connections_max, in_flight = of_worker != NULL ? of_worker->in_flight : 0;
+    if (max > 0 && in_flight >= worker_share(s->qmgr, w, max))
+        return false;
+    return (of_worker != NULL && of_worker->kept > 0) || !must_not_connect(s);
+}
+
+size_t site_recipients_max(const struct site *s)
+{
+    int64_t max = limits_of(s)->recipients_per_message;
+    return max > 0 && max < IPC_RECIPIENTS_MAX ? (size_t)max : IPC_RECIPIENTS_MAX;
 }
 
 /* 0 = may send now, else milliseconds until it may. */
 static uint64_t rate_wait_ms(struct site *s)
 {
-    double rate = tokens_per_ms(s), most = rate * 1000 > 1 ? rate * 1000 : 1;
+    const struct settings_site *l = limits_of(s);
     uint64_t now = clock_mono_ms();
-    if (rate <= 0)
-        return 0;
-    s->tokens += rate * (double)(now - s->tokens_ms);
-    s->tokens = s->tokens > most ? most : s->tokens;
-    s->tokens_ms = now;
-    return s->tokens >= 1 ? 0 : (uint64_t)((1 - s->tokens) / rate) + 1;
+    uint64_t wait = bucket_wait_ms(&s->messages, l->messages_per_minute, now);
+    uint64_t recipients = bucket_wait_ms(&s->recipients, l->recipients_per_minute, now);
+    uint64_t connections = has_kept(s) ? 0 : bucket_wait_ms(&s->connections, l->connections_per_minute, now);
+    wait = recipients > wait ? recipients : wait;
+    return connections > wait ? connections : wait;
+}
+
+void site_began(struct site *s, const struct worker *w, size_t recipients)
+{
+    const struct settings_site *l = limits_of(s);
+    struct site_worker *of_worker = get_worker(s, w);
+    s->in_flight++;
+    s->qmgr->sites.in_flight++;
+    bucket_take(&s->messages, l->messages_per_minute, 1);
+    bucket_take(&s->recipients, l->recipients_per_minute, (double)recipients);
+    if (of_worker == NULL)
+        return;
+    of_worker->in_flight++;
+    if (of_worker->kept > 0)
+        of_worker->kept--;
+    else
+        bucket_take(&s->connections, l->connections_per_minute, 1);
+}
+
+/* What it really took: a connection that was thought to wait may have ended, and one that opens may need several tries.
+ */
+static void count_connections(struct site *s, const struct worker *w, const struct site_delivery *d)
+{
+    struct site_worker *of_worker = find_worker(s, w);
+    if (d->connections > 1)
+        bucket_take(&s->connections, limits_of(s)->connections_per_minute, d->connections - 1);
+    if (of_worker == NULL)
+        return;
+    of_worker->in_flight -= of_worker->in_flight > 0;
+    of_worker->kept += d->kept;
+}
+
+void site_worker_down(struct qmgr *q, const struct worker *w)
+{
+    for (struct site *s = q->sites.all; s != NULL; s = s->hh.next) {
+        struct site_worker *of_worker = find_worker(s, w);
+        if (of_worker != NULL)
+            *of_worker = s->workers[--s->worker_count];
+    }
 }
 
 /* -- whose turn ------------------------------------------------------------------------------------------------------
@@ -204,12 +299,15 @@ static int send_one(struct qmgr *q, struct site *s)
         return 0;
     size_t before = p->count;
     int r = worker_deliver(p);
+    if (r == -EBUSY) { /* whoever has room has no connection to spare: until a delivery of the site ends */
+        leave_turn(q, s);
+        if (s->in_flight == 0)
+            timer_set_ms(&s->rate_timer, SITE_LOOK_MS);
+        return 0;
+    }
     if (r < 0)
         return r;
     fair_charge(&p->turn, (int64_t)(before - p->count));
-    s->tokens -= 1;
-    s->in_flight++;
-    q->sites.in_flight++;
     if (p->count == 0)
         site_unqueue(q, p);
     leave_turn(q, s);
@@ -264,19 +362,21 @@ static void cut_window(struct site *s)
     s->window = s->window / 2 < 1 ? 1 : s->window / 2;
 }
 
-void site_delivered(struct qmgr *q, struct site *s, bool blamed, const char *reason)
+void site_delivered(struct site *s, const struct worker *w, const struct site_delivery *d)
 {
+    struct qmgr *q = s->qmgr;
+    count_connections(s, w, d);
     s->in_flight--;
     q->sites.in_flight--;
     s->used_ms = clock_mono_ms();
-    if (!blamed) {
+    if (!d->blamed) {
         site_revive(s);
         grow_window(q, s);
     } else if (!site_down(s)) {
         /* Those that were under way when it went down say nothing new. */
         cut_window(s);
         if (++s->failures >= SITE_FAILURES_DOWN)
-            set_aside(q, s, reason);
+            set_aside(q, s, d->reason);
     }
     take_turn(q, s);
     qmgr_wake(q);
@@ -286,6 +386,13 @@ void site_revive(struct site *s)
 {
     s->failures = 0;
     s->down_until_ms = 0;
+}
+
+void site_take_turns(struct qmgr *q)
+{
+    for (struct site *s = q->sites.all; s != NULL; s = s->hh.next)
+        take_turn(q, s);
+    qmgr_wake(q);
 }
 
 void site_revive_all(struct qmgr *q)
@@ -305,6 +412,7 @@ static void site_free(struct qmgr *q, struct site *s)
     fair_deinit(&s->queue);
     free(s->key);
     free(s->down_reason);
+    free(s->workers);
     free(s);
 }
 

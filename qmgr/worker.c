@@ -83,18 +83,43 @@ void worker_up(struct qmgr *q, struct ipc_channel *c)
 
 void worker_capacity(void *arg, struct ipc_channel *from, const void *message, int *fd)
 {
+    struct qmgr *q = arg;
     const struct ipc_capacity *capacity = message;
     struct worker *w = ipc_channel_user(from);
     w->capacity = capacity->deliveries;
+    site_take_turns(q); /* the shares of the others are larger or smaller now */
 }
 
-static struct worker *least_busy(struct qmgr *q)
+static bool has_room(const struct worker *w)
+{
+    return w->ready && w->in_flight < w->capacity;
+}
+
+/* NULL: *err is -EAGAIN or -EBUSY. */
+static struct worker *least_busy(struct qmgr *q, struct site *site, int *err)
 {
     struct worker *w, *best = NULL;
-    TAILQ_FOREACH (w, &q->workers, link)
-        if (w->ready && w->in_flight < w->capacity && (best == NULL || w->in_flight < best->in_flight))
+    *err = -EAGAIN;
+    TAILQ_FOREACH (w, &q->workers, link) {
+        if (!has_room(w))
+            continue;
+        *err = -EBUSY;
+        if ((best == NULL || w->in_flight < best->in_flight) && site_may_use(site, w))
             best = w;
+    }
     return best;
+}
+
+unsigned worker_share(const struct qmgr *q, const struct worker *wanted, unsigned count)
+{
+    const struct worker *w;
+    unsigned workers = 0, place = 0;
+    TAILQ_FOREACH (w, &q->workers, link) {
+        if (w == wanted)
+            place = workers;
+        workers += w->ready && w->capacity > 0;
+    }
+    return workers == 0 ? 0 : count / workers + (place < count % workers);
 }
 
 struct ipc_channel *worker_any(struct qmgr *q)
@@ -110,7 +135,7 @@ struct ipc_channel *worker_any(struct qmgr *q)
 static size_t choose(const struct part *p, struct ipc_deliver_recipient *out, uint32_t *numbers)
 {
     const struct round *r = p->round;
-    size_t count = p->count < IPC_RECIPIENTS_MAX ? p->count : IPC_RECIPIENTS_MAX;
+    size_t most = site_recipients_max(p->site), count = p->count < most ? p->count : most;
     for (size_t i = 0; i < count; i++) {
         uint32_t number = p->members[p->count - count + i];
         const struct envelope_recipient *rcpt = &r->envelope.recipients[number];
@@ -125,20 +150,22 @@ static int send_job(struct job *j, const struct part *p, const struct ipc_delive
 {
     const struct round *r = p->round;
     const struct envelope *e = &r->envelope;
-    const struct ipc_deliver deliver = {.job = j->number,
-                                        .queue_id = e->id,
-                                        .site = p->site->key,
-                                        .domain = p->domain,
-                                        .tenant = e->tenant,
-                                        .sender = e->sender,
-                                        .flags = e->flags,
-                                        .content_offset = e->content_offset,
-                                        .content_length = e->content_length,
-                                        .headers = r->headers,
-                                        .ret = e->ret,
-                                        .envid = e->envid,
-                                        .recipients = recipients,
-                                        .recipients_count = (uint32_t)j->count};
+    const struct ipc_deliver deliver = {
+        .job = j->number,
+        .queue_id = e->id,
+        .site = p->site->key,
+        .domain = p->domain,
+        .tenant = e->tenant,
+        .sender = e->sender,
+        .flags = e->flags,
+        .content_offset = e->content_offset,
+        .content_length = e->content_length,
+        .headers = r->headers,
+        .ret = e->ret,
+        .envid = e->envid,
+        .messages_per_connection = p->site->rule != NULL ? (uint32_t)p->site->rule->messages_per_connection : 0,
+        .recipients = recipients,
+        .recipients_count = (uint32_t)j->count};
     return ipc_send(j->worker->channel, IPC_DELIVER, &deliver, r->fd);
 }
 
@@ -148,16 +175,17 @@ int worker_deliver(struct part *p)
     struct qmgr *q = r->qmgr;
     struct ipc_deliver_recipient recipients[IPC_RECIPIENTS_MAX];
     uint32_t numbers[IPC_RECIPIENTS_MAX];
-    struct worker *w = least_busy(q);
+    int err;
+    struct worker *w = least_busy(q, p->site, &err);
     if (w == NULL)
-        return -EAGAIN;
+        return err;
     size_t count = choose(p, recipients, numbers);
     struct job *j = job_new(q, w, qmgr_job_number(q), r->message->id, count);
     if (j == NULL)
         return -ENOMEM;
     j->round = r;
     j->site = p->site;
-    int err = send_job(j, p, recipients);
+    err = send_job(j, p, recipients);
     if (err < 0) {
         job_free(q, j);
         return err;
@@ -169,6 +197,7 @@ int worker_deliver(struct part *p)
     p->count -= count;
     w->in_flight++;
     r->jobs++;
+    site_began(p->site, w, count);
     return 0;
 }
 
@@ -190,10 +219,8 @@ void worker_inflight(void *arg, struct ipc_channel *from, const void *message, i
     for (uint32_t i = 0; i < flight->recipients_count; i++)
         j->indexes[i] = flight->recipients[i].index;
     j->site = site_get(q, flight->site);
-    if (j->site != NULL) {
-        j->site->in_flight++;
-        q->sites.in_flight++;
-    }
+    if (j->site != NULL)
+        site_began(j->site, w, flight->recipients_count);
     w->in_flight++;
     q->orphans++;
     message_ready(q, m);
@@ -259,22 +286,23 @@ void worker_result(void *arg, struct ipc_channel *from, const void *message, int
 }
 
 /* Recipients of a job that ended without a word about them. */
-static void close_job(struct qmgr *q, struct job *j, bool blame_site, const char *reason)
+static void close_job(struct qmgr *q, struct job *j, const struct site_delivery *d)
 {
     struct round *r = j->round;
     struct site *site = j->site;
+    struct worker *w = j->worker;
     const struct outcome o = {
-        .outcome = OUTCOME_TRY_LATER, .enhanced = "4.3.0", .reply = reason, .relay = "none", .tls = "none"};
+        .outcome = OUTCOME_TRY_LATER, .enhanced = "4.3.0", .reply = d->reason, .relay = "none", .tls = "none"};
     for (size_t i = 0; r != NULL && i < j->count; i++) {
         long number = round_find_recipient(r, j->indexes[i]);
         if (number >= 0 && r->recipients[number].phase == RCPT_FLYING)
             outcome_record(r, (size_t)number, site, &o);
     }
-    j->worker->in_flight--;
+    w->in_flight--;
     q->orphans -= r == NULL;
     job_free(q, j);
     if (site != NULL)
-        site_delivered(q, site, blame_site, reason);
+        site_delivered(site, w, d);
     if (r != NULL) {
         r->jobs--;
         round_check(r);
@@ -288,8 +316,12 @@ void worker_done(void *arg, struct ipc_channel *from, const void *message, int *
     struct job *j = job_find(q, ipc_channel_user(from), done->job, done->queue_id);
     const struct ipc_settled settled = {.job = done->job, .queue_id = done->queue_id};
     if (j != NULL) {
+        const struct site_delivery d = {.blamed = done->blame == BLAME_SITE,
+                                        .reason = done->reason[0] != '\0' ? done->reason : "no result was reported",
+                                        .connections = done->connections,
+                                        .kept = done->kept != 0};
         round_of(q, j);
-        close_job(q, j, done->blame == BLAME_SITE, done->reason[0] != '\0' ? done->reason : "no result was reported");
+        close_job(q, j, &d);
     }
     ipc_send(from, IPC_SETTLED, &settled, -1);
     qmgr_wake(q);
@@ -310,8 +342,9 @@ void worker_down(struct qmgr *q, struct ipc_channel *c)
                 LOG_LEVEL_INFO, j->queue_id,
                 "the delivery process ended before the reply was known: recipients=%zu, will be delivered again",
                 (size_t)j->count);
-        close_job(q, j, false, "the delivery process ended before the reply was known");
+        close_job(q, j, &(struct site_delivery){.reason = "the delivery process ended before the reply was known"});
     }
+    site_worker_down(q, w);
     route_worker_down(q, c);
     free(w);
     qmgr_wake(q);

@@ -14,6 +14,7 @@ enum { AUTH_LINE_MAX = 20000 };
 
 struct connect {
     struct out *out;
+    unsigned opened; /* connections */
     const struct site *site;
     connect_fn *fn;
     void *arg;
@@ -353,6 +354,7 @@ static void open_address(struct connect *c)
     struct net_address address = c->found.address[c->address++];
     net_set_port(&address, c->site->port);
     c->stage = STAGE_CONNECT;
+    c->opened++;
     int r = session_open(c->out, current_host(c)->name, &address, &connect_ops, c, &c->session);
     if (r < 0) {
         c->session = NULL;
@@ -422,6 +424,11 @@ static void try_next(struct connect *c)
             failure_from_loss(&c->failure, NULL, STAGE_CONNECT, "no mail server is left to try");
         timer_set_ms(&c->now, 0);
     }
+}
+
+unsigned connect_opened(const struct connect *c)
+{
+    return c->opened;
 }
 
 struct connect *connect_new(struct out *out, const struct site *site, connect_fn *fn, void *arg)

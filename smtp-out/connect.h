@@ -16,6 +16,8 @@ typedef void connect_fn(void *arg, struct session *s, const struct failure *fail
 /* site must outlive it.  NULL: no memory. */
 struct connect *connect_new(struct out *out, const struct site *site, connect_fn *fn, void *arg);
 void connect_free(struct connect *c);
+/* Connections it opened, those that failed included. */
+unsigned connect_opened(const struct connect *c);
 /* Goes on to the next address that was not tried.  because: what became of the last session, NULL at first; it is what
  * is reported when nothing is left to try. */
 void connect_next(struct connect *c, const struct failure *because);

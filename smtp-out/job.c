@@ -37,6 +37,8 @@ static void close_content(struct job *j)
 
 static void drop_work(struct job *j)
 {
+    if (j->connect != NULL)
+        j->connections += connect_opened(j->connect);
     site_lookup_cancel(j->lookup);
     j->lookup = NULL;
     connect_free(j->connect);
@@ -139,6 +141,7 @@ static struct job *job_new(struct out *out, const struct ipc_deliver *order, int
         .ret = order->ret,
         .content_offset = order->content_offset,
         .content_length = order->content_length,
+        .messages_per_connection = order->messages_per_connection,
         .fd = fd,
     };
     if (!copy_texts(j, order) || !copy_recipients(j, order) ||
@@ -205,8 +208,10 @@ static void job_finish(struct job *j)
 void job_transaction_over(struct job *j)
 {
     struct failure f;
-    if (j->session != NULL)
-        pool_put(j->session);
+    if (j->session != NULL) {
+        j->session->messages_max = j->messages_per_connection;
+        j->kept = pool_put(j->session);
+    }
     j->session = NULL;
     failure_from_trouble(&f, NULL, TROUBLE_OURS, "the delivery ended without a result");
     job_decide_rest(j, &f);

@@ -33,6 +33,9 @@ struct job {
     struct session *session;
     struct deliver deliver;
     struct timer deadline;
+    unsigned connections; /* opened for it */
+    unsigned messages_per_connection;
+    bool kept; /* the last one waits in the pool */
 
     bool finished, done_sent;
     enum ipc_blame blame;

@@ -94,16 +94,17 @@ static bool is_worth_keeping(const struct session *s)
 {
     const struct settings_smtp_out *settings = s->out->settings;
     return !s->out->draining && settings->idle_connections_max > 0 && settings->idle_timeout_ms > 0 &&
-           s->messages < settings->messages_per_connection_max;
+           s->messages < settings->messages_per_connection_max &&
+           (s->messages_max == 0 || s->messages < s->messages_max);
 }
 
-void pool_put(struct session *s)
+bool pool_put(struct session *s)
 {
     struct out *out = s->out;
     struct site_sessions *of_site = is_worth_keeping(s) ? sessions_add(out, s->site) : NULL;
     if (of_site == NULL) {
         session_quit(s);
-        return;
+        return false;
     }
     TAILQ_INSERT_HEAD(&of_site->sessions, s, peer);
     TAILQ_INSERT_TAIL(&out->idle, s, link);
@@ -113,10 +114,11 @@ void pool_put(struct session *s)
     if (timer_init(&s->idle, out->loop, idle_passed, s) < 0 ||
         timer_set_ms(&s->idle, (uint64_t)out->settings->idle_timeout_ms) < 0) {
         pool_quit(s);
-        return;
+        return false;
     }
     if (out->idle_count > (size_t)out->settings->idle_connections_max)
-        pool_quit(TAILQ_FIRST(&out->idle));
+        pool_quit(TAILQ_FIRST(&out->idle)); /* another, unless none may wait */
+    return true;
 }
 
 struct session *pool_take(struct out *out, const char *site)

@@ -39,6 +39,8 @@ static int send_done(struct ipc_channel *c, struct job *j)
         .queue_id = j->queue_id,
         .site = j->site_key,
         .blame = j->blame,
+        .connections = j->connections,
+        .kept = j->kept,
         .reason = j->blamed != NULL ? text_or(j->blamed->reply, "") : "",
     };
     int error = ipc_send(c, IPC_DELIVER_DONE, &done, -1);

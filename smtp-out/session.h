@@ -42,6 +42,7 @@ struct session {
     char relay[SESSION_RELAY_MAX]; /* for results and the log */
     char tls[SESSION_TLS_MAX];     /* "TLSv1.3/TLS_AES_256_GCM_SHA384/verified" or "none" */
     unsigned messages;             /* carried so far */
+    unsigned messages_max;         /* then it is not used again, as the site has it; 0 = no limit of the site's */
     bool reset_first;              /* the last transaction was not finished: RSET goes before MAIL */
     struct timer idle;             /* pool */
     bool quitting;                 /* nobody owns it but out->quitting */

@@ -26,13 +26,12 @@ static void exchange_free(struct auth_client *client, struct auth_exchange *x)
     free(x);
 }
 
-static void exchange_end(struct auth_client *client, struct auth_exchange *x, enum ipc_auth_result result,
-                         const char *credential, const char *tenant)
+static void exchange_end(struct auth_client *client, struct auth_exchange *x, const struct ipc_auth_done *done)
 {
     const struct auth_ops *ops = x->ops;
     void *arg = x->arg;
     exchange_free(client, x);
-    ops->on_done(arg, result, credential, tenant);
+    ops->on_done(arg, done);
 }
 
 /* NULL when the session went away meanwhile. */
@@ -56,7 +55,7 @@ static void on_done(void *arg, struct ipc_channel *from, const void *message, in
     const struct ipc_auth_done *m = message;
     struct auth_exchange *x = exchange_find(arg, m->session);
     if (x != NULL)
-        exchange_end(arg, x, (enum ipc_auth_result)m->result, m->credential, m->tenant);
+        exchange_end(arg, x, m);
 }
 
 static void on_up(void *arg, struct ipc_channel *c)
@@ -70,8 +69,9 @@ static void on_down(void *arg, struct ipc_channel *c, const char *why)
     if (client->exchanges != NULL)
         log_warning("auth is away (%s), %u logins under way get a temporary failure", why,
                     HASH_COUNT(client->exchanges));
+    const struct ipc_auth_done away = {.result = AUTH_TEMPFAIL, .credential = "", .tenant = ""};
     while (client->exchanges != NULL)
-        exchange_end(client, client->exchanges, AUTH_TEMPFAIL, "", "");
+        exchange_end(client, client->exchanges, &away);
 }
 
 static const struct ipc_handler handlers[] = {

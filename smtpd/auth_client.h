@@ -7,10 +7,10 @@
 struct auth_client;
 struct auth_exchange;
 
-/* Where the answers go.  on_done ends the exchange; credential and tenant are valid during the call. */
+/* Where the answers go.  on_done ends the exchange; done is valid during the call. */
 struct auth_ops {
     void (*on_challenge)(void *arg, const char *challenge);
-    void (*on_done)(void *arg, enum ipc_auth_result result, const char *credential, const char *tenant);
+    void (*on_done)(void *arg, const struct ipc_auth_done *done);
 };
 
 /* Connects to the auth program's socket at path and keeps connected.  NULL when memory is short. */

@@ -30,10 +30,11 @@ static void log_login(const struct session *s, const char *result, const char *c
              s->mechanism, s->client, s->listener->name, stream_tls_text(s->stream));
 }
 
-static void login_succeeded(struct session *s, const char *credential, const char *tenant)
+static void login_succeeded(struct session *s, const struct ipc_auth_done *done)
 {
-    s->credential = strdup(credential);
-    s->tenant = strdup(tenant);
+    s->credential = strdup(done->credential);
+    s->tenant = strdup(done->tenant);
+    s->bulk = done->bulk != 0;
     if (s->credential == NULL || s->tenant == NULL) {
         free(s->credential);
         free(s->tenant);
@@ -41,12 +42,12 @@ static void login_succeeded(struct session *s, const char *credential, const cha
         session_decline(s, 454, "4.7.0", "no memory, try again later");
         return;
     }
-    log_login(s, "ok", credential);
+    log_login(s, "ok", done->credential);
     session_reply(s, 235, "2.7.0", "authenticated");
 }
 
 /* The reply says nothing about which of name and password was wrong. */
-static void login_failed(struct session *s, const char *credential, const char *tenant)
+static void login_failed(struct session *s, const struct ipc_auth_done *done)
 {
     log_login(s, "failed", "");
     limits_login_failed(s->server->limits, &s->peer);
@@ -55,23 +56,23 @@ static void login_failed(struct session *s, const char *credential, const char *
         session_close(s, 421, "4.7.0", "%s too many failed logins", s->server->hostname);
 }
 
-static void login_unavailable(struct session *s, const char *credential, const char *tenant)
+static void login_unavailable(struct session *s, const struct ipc_auth_done *done)
 {
     log_login(s, "unavailable", "");
     session_decline(s, 454, "4.7.0", "logins can not be checked now, try again later");
 }
 
-static void login_malformed(struct session *s, const char *credential, const char *tenant)
+static void login_malformed(struct session *s, const struct ipc_auth_done *done)
 {
     session_refuse(s, 501, "5.5.2", "not valid base64, or not of the mechanism's form");
 }
 
-static void login_no_mechanism(struct session *s, const char *credential, const char *tenant)
+static void login_no_mechanism(struct session *s, const struct ipc_auth_done *done)
 {
     session_refuse(s, 504, "5.5.4", "mechanism is not supported");
 }
 
-static void (*const login_results[])(struct session *s, const char *credential, const char *tenant) = {
+static void (*const login_results[])(struct session *s, const struct ipc_auth_done *done) = {
     [AUTH_OK] = login_succeeded,
     [AUTH_FAILED] = login_failed,
     [AUTH_TEMPFAIL] = login_unavailable,
@@ -79,14 +80,13 @@ static void (*const login_results[])(struct session *s, const char *credential, 
     [AUTH_NO_MECHANISM] = login_no_mechanism,
 };
 
-static void on_done(void *arg, enum ipc_auth_result result, const char *credential, const char *tenant)
+static void on_done(void *arg, const struct ipc_auth_done *done)
 {
     struct session *s = arg;
+    size_t result = done->result < ARRAY_LENGTH(login_results) ? done->result : AUTH_TEMPFAIL;
     s->exchange = NULL;
     s->phase = SESSION_COMMAND;
-    if ((size_t)result >= ARRAY_LENGTH(login_results))
-        result = AUTH_TEMPFAIL;
-    login_results[result](s, credential, tenant);
+    login_results[result](s, done);
     if (s->phase == SESSION_COMMAND)
         session_resume(s, SESSION_COMMAND);
 }
@@ -117,7 +117,7 @@ static void begin(struct session *s, const char *initial)
         .tls = stream_tls_text(s->stream),
     };
     if (auth_start(s->server->auth, &start, &auth_answers, s, &s->exchange) < 0)
-        login_unavailable(s, "", "");
+        login_unavailable(s, NULL);
     else
         session_wait(s, SESSION_AUTH_WAIT);
 }
@@ -176,7 +176,7 @@ void command_auth_response(struct session *s, char *line, size_t len)
         auth_cancel(s->server->auth, s->exchange);
         s->exchange = NULL;
         s->phase = SESSION_COMMAND;
-        login_unavailable(s, "", "");
+        login_unavailable(s, NULL);
     } else {
         session_wait(s, SESSION_AUTH_WAIT);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "mail/date.h"
 #include "mail/header.h"
 #include "smtp/data.h"
@@ -47,6 +48,7 @@ struct content {
     bool in_body;
     unsigned froms, hops;
     bool has_date, has_message_id;
+    uint32_t lane; /* ENVELOPE_BULK or ENVELOPE_TRANSACTIONAL: what the header asked for */
     const struct content_fault *fault;
     int error;
     char message_id[MAIL_MESSAGE_ID_MAX];
@@ -137,10 +139,47 @@ static const struct {
     {"Return-Path", drop},      {NULL, keep},
 };
 
+/* X-Priority counts from 1, the highest, to 5; others have words. */
+static const struct {
+    const char *value;
+    uint32_t flag;
+} lanes[] = {
+    {"1", ENVELOPE_TRANSACTIONAL},
+    {"2", ENVELOPE_TRANSACTIONAL},
+    {"3", ENVELOPE_TRANSACTIONAL},
+    {"high", ENVELOPE_TRANSACTIONAL},
+    {"urgent", ENVELOPE_TRANSACTIONAL},
+    {"normal", ENVELOPE_TRANSACTIONAL},
+    {"transactional", ENVELOPE_TRANSACTIONAL},
+    {"4", ENVELOPE_BULK},
+    {"5", ENVELOPE_BULK},
+    {"low", ENVELOPE_BULK},
+    {"non-urgent", ENVELOPE_BULK},
+    {"bulk", ENVELOPE_BULK},
+};
+
+/* The first word of the first such field counts; what says nothing we know says nothing. */
+static void note_lane(struct content *c, const struct mail_field *f)
+{
+    struct buf value;
+    buf_init(&value, f->value_len + 1);
+    if (c->lane == 0 && mail_header_unfold(f->value, f->value_len, &value) == 0) {
+        size_t len = strcspn(buf_str(&value), " \t(;");
+        for (size_t i = 0; i < ARRAY_LENGTH(lanes); i++)
+            if (strlen(lanes[i].value) == len && text_equal_nocase_n(buf_str(&value), lanes[i].value, len))
+                c->lane = lanes[i].flag;
+    }
+    buf_deinit(&value);
+}
+
 static int on_field(void *arg, const struct mail_field *f)
 {
     struct content *c = arg;
     size_t row = 0;
+    if (c->settings->lane_header[0] != '\0' && mail_field_is(f, c->settings->lane_header)) {
+        note_lane(c, f); /* it was for us: left out */
+        return 0;
+    }
     while (fields[row].name != NULL && !mail_field_is(f, fields[row].name))
         row++;
     return fields[row].fn(c, f) ? content_write(c, f->raw, f->raw_len) : 0;
@@ -260,6 +299,7 @@ struct injection *content_take_injection(struct content *c)
 uint32_t content_flags(const struct content *c)
 {
     uint32_t flags = c->decoder.has_8bit ? ENVELOPE_8BIT : 0;
+    flags |= c->lane;
     return c->decoder.has_leading_dots ? flags | ENVELOPE_LEADING_DOTS : flags;
 }
 

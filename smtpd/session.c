@@ -43,6 +43,7 @@ void session_forget(struct session *s)
     free(s->credential);
     free(s->tenant);
     s->credential = s->tenant = NULL;
+    s->bulk = false;
     s->helo[0] = '\0';
     s->esmtp = false;
 }

@@ -36,6 +36,7 @@ struct session {
     bool trusted;       /* comes from one of the listener's trusted networks */
     char *credential;   /* who logged in; NULL = nobody */
     char *tenant;       /* whose mail this is */
+    bool bulk;          /* mail of this credential waits behind transactional mail */
     char mechanism[32]; /* of the login under way */
     struct auth_exchange *exchange;
     struct transaction *transaction; /* NULL between messages */

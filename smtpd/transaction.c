@@ -76,6 +76,11 @@ static const char *tenant_of(const struct session *s)
     return s->credential != NULL ? s->tenant : s->listener->tenant;
 }
 
+static bool is_bulk(const struct session *s)
+{
+    return s->bulk || s->listener->lane == LISTENER_LANE_BULK;
+}
+
 static uint32_t envelope_flags(const struct transaction *t)
 {
     uint32_t flags = t->mail.smtputf8 ? ENVELOPE_SMTPUTF8 : 0;
@@ -96,7 +101,7 @@ static int begin_injection(struct transaction *t, int64_t now_us, struct injecti
         .sender = t->mail.from.text,
         .credential = s->credential,
         .tenant = tenant_of(s),
-        .priority = (uint32_t)s->listener->lane,
+        .priority = is_bulk(s),
         .client_address = s->client,
         .client_name = s->helo,
         .listener = s->listener->name,
@@ -220,7 +225,9 @@ static struct commit *commit_new(struct transaction *t)
     struct commit *commit = calloc(1, sizeof(*commit));
     if (commit == NULL)
         return NULL;
-    *commit = (struct commit){s->server, t, strdup(tenant_of(s)), (uint32_t)s->listener->lane};
+    uint32_t flags = content_flags(t->content);
+    uint32_t lane = flags & ENVELOPE_TRANSACTIONAL ? 2 : flags & ENVELOPE_BULK || is_bulk(s) ? 1 : 0;
+    *commit = (struct commit){s->server, t, strdup(tenant_of(s)), lane};
     if (commit->tenant == NULL) {
         commit_free(commit);
         return NULL;

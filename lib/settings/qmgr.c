@@ -40,6 +40,19 @@ static const struct conf_param params[] = {
 static const struct conf_param site_params[] = {
     {"concurrency_max", CONF_INT, AT_SITE(concurrency_max), "0", 0, 10000, NULL,
      "Deliveries to the site at a time at most; 0 = site_concurrency_max"},
+    {"connections_max", CONF_INT, AT_SITE(connections_max), "0", 0, 10000, NULL,
+     "Connections to the site at a time, with those that wait for the next message; 0 = no limit but the deliveries at "
+     "a "
+     "time"},
+    {"connections_per_minute", CONF_INT, AT_SITE(connections_per_minute), "0", 0, 1000000, NULL,
+     "New connections to the site in a minute, evenly spread; 0 = no limit"},
+    {"messages_per_connection", CONF_INT, AT_SITE(messages_per_connection), "0", 0, 1000000, NULL,
+     "Messages over one connection, if that is less than smtp-out.conf: messages_per_connection_max; 0 = no limit but "
+     "that"},
+    {"recipients_per_message", CONF_INT, AT_SITE(recipients_per_message), "0", 0, 50, NULL,
+     "Recipients one delivery carries at most; 0 = 50"},
+    {"recipients_per_minute", CONF_INT, AT_SITE(recipients_per_minute), "0", 0, 100000000, NULL,
+     "Recipients at the site in a minute, evenly spread; 0 = no limit"},
     {"messages_per_minute", CONF_INT, AT_SITE(messages_per_minute), "0", 0, 100000000, NULL,
      "Deliveries to the site in a minute, evenly spread; 0 = no limit"},
     {0},

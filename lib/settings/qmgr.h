@@ -22,9 +22,11 @@ struct settings_qmgr {
 
 /* Limits of the sites whose best host, or route, matches the name of the block. */
 struct settings_site {
-    char *name;                  /* shell pattern */
-    int64_t concurrency_max;     /* 0 = site_concurrency_max */
-    int64_t messages_per_minute; /* 0 = no limit */
+    char *name;              /* shell pattern */
+    int64_t concurrency_max; /* 0 = site_concurrency_max */
+    /* 0 = no limit */
+    int64_t connections_max, connections_per_minute, messages_per_connection;
+    int64_t messages_per_minute, recipients_per_minute, recipients_per_message;
 };
 
 struct settings_tenant {

@@ -33,6 +33,9 @@ static const struct conf_param params[] = {
     {"max_recipients", CONF_INT, AT(max_recipients), "1000", 1, 50000, NULL, "Recipients one message may have"},
     {"max_hops", CONF_INT, AT(max_hops), "100", 1, 1000, NULL,
      "Received fields a message may carry before it is taken for one that loops"},
+    {"lane_header", CONF_STRING, AT(lane_header), "", 0, 0, NULL,
+     "Header field by which an application tells the lane of a message (X-Priority: 5, or bulk, transactional); it is "
+     "left out of the message; empty = none"},
     {"max_errors", CONF_INT, AT(max_errors), "20", 1, 100000, NULL,
      "Refused commands and recipients after which a session is ended"},
     {"max_login_attempts", CONF_INT, AT(max_login_attempts), "3", 1, 100, NULL,

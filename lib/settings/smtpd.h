@@ -37,6 +37,7 @@ struct settings_smtpd {
     char *certificate, *key; /* PEM files; key "" = in the file of the certificate */
     int64_t max_message_size_bytes, max_header_size_bytes, max_line_length;
     int64_t max_recipients, max_hops;
+    char *lane_header; /* "" = none */
     int64_t max_errors, max_login_attempts;
     int64_t max_connections, max_connections_per_address;
     int64_t connections_per_minute, failed_logins_per_minute;

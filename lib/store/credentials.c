@@ -9,14 +9,15 @@
 #include "store/database.h"
 #include "store/plain.h"
 
-#define COLUMNS "name, tenant, note, enabled, created_s, changed_s, verifier"
+#define COLUMNS "name, tenant, note, enabled, created_s, changed_s, verifier, bulk"
 
-enum { ADD, SET_VERIFIER, SET_ENABLED, REMOVE, LOOKUP, LIST };
+enum { ADD, SET_VERIFIER, SET_ENABLED, SET_BULK, REMOVE, LOOKUP, LIST };
 
 static const char *const statements[] = {
-    [ADD] = "INSERT INTO credentials (" COLUMNS ") VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5)",
+    [ADD] = "INSERT INTO credentials (" COLUMNS ") VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, 0)",
     [SET_VERIFIER] = "UPDATE credentials SET verifier = ?1, changed_s = ?2 WHERE name = ?3",
     [SET_ENABLED] = "UPDATE credentials SET enabled = ?1, changed_s = ?2 WHERE name = ?3",
+    [SET_BULK] = "UPDATE credentials SET bulk = ?1, changed_s = ?2 WHERE name = ?3",
     [REMOVE] = "DELETE FROM credentials WHERE name = ?1",
     [LOOKUP] = "SELECT " COLUMNS " FROM credentials WHERE name = ?1",
     [LIST] = "SELECT " COLUMNS " FROM credentials ORDER BY name",
@@ -33,6 +34,7 @@ static const char *const migrations[] = {
     " changed_s INTEGER NOT NULL,"
     " verifier TEXT NOT NULL"
     ") WITHOUT ROWID",
+    "ALTER TABLE credentials ADD COLUMN bulk INTEGER NOT NULL DEFAULT 0",
 };
 
 static const struct database_schema schema = {
@@ -144,6 +146,11 @@ int credentials_set_enabled(struct credentials *c, const char *name, bool enable
     return changed_one(c, database_run(&c->db, SET_ENABLED, "iit", (int64_t)enabled, clock_wall_s(), name));
 }
 
+int credentials_set_bulk(struct credentials *c, const char *name, bool bulk)
+{
+    return changed_one(c, database_run(&c->db, SET_BULK, "iit", (int64_t)bulk, clock_wall_s(), name));
+}
+
 int credentials_remove(struct credentials *c, const char *name)
 {
     return changed_one(c, database_run(&c->db, REMOVE, "t", name));
@@ -158,6 +165,7 @@ static int row_of(sqlite3_stmt *st, struct credential *out)
     out->enabled = sqlite3_column_int(st, 3) != 0;
     out->created_s = sqlite3_column_int64(st, 4);
     out->changed_s = sqlite3_column_int64(st, 5);
+    out->bulk = sqlite3_column_int(st, 7) != 0;
     const char *verifier = (const char *)sqlite3_column_text(st, 6);
     return verifier == NULL || scram_parse(verifier, &out->verifier) < 0 ? -EUCLEAN : 0;
 }

@@ -22,6 +22,7 @@ struct credential {
     char tenant[CREDENTIAL_TENANT_MAX + 1];
     char note[CREDENTIAL_NOTE_MAX + 1];
     bool enabled;
+    bool bulk;                    /* its mail waits behind everybody's transactional mail */
     int64_t created_s, changed_s; /* since 1970 */
     struct scram_verifier verifier;
 };
@@ -46,6 +47,7 @@ int credentials_add(struct credentials *c, const char *name, const char *tenant,
 /* 0, -ENOENT (no such name), -errno. */
 int credentials_set_verifier(struct credentials *c, const char *name, const struct scram_verifier *verifier);
 int credentials_set_enabled(struct credentials *c, const char *name, bool enabled);
+int credentials_set_bulk(struct credentials *c, const char *name, bool bulk);
 int credentials_remove(struct credentials *c, const char *name);
 
 /* 1 found (out filled), 0 not found, -errno. */

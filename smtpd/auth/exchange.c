@@ -57,6 +57,7 @@ static int succeed(struct exchange *x)
         strcmp(user, x->account.asked) != 0)
         return fail_login(x);
     x->credential = x->account.row.name;
+    x->bulk = x->account.row.bulk;
     x->tenant = x->account.row.tenant[0] != '\0' ? x->account.row.tenant : x->account.row.name;
     return AUTH_OK;
 }

@@ -18,6 +18,7 @@ struct exchange {
     struct buf challenge;   /* base64, after EXCHANGE_MORE */
     const char *credential; /* after AUTH_OK: the name as stored */
     const char *tenant;
+    bool bulk;
     const char *reason; /* when it failed: for the log, never for the client */
 };
 

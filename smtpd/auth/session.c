@@ -104,8 +104,11 @@ static void send_or_break(struct ipc_channel *c, enum ipc_type type, const void 
 static void send_done(struct ipc_channel *c, uint64_t id, enum ipc_auth_result result, const struct exchange *x)
 {
     bool ok = result == AUTH_OK;
-    const struct ipc_auth_done done = {
-        .session = id, .result = result, .credential = ok ? x->credential : "", .tenant = ok ? x->tenant : ""};
+    const struct ipc_auth_done done = {.session = id,
+                                       .result = result,
+                                       .credential = ok ? x->credential : "",
+                                       .tenant = ok ? x->tenant : "",
+                                       .bulk = ok && x->bulk};
     send_or_break(c, IPC_AUTH_DONE, &done);
 }
 

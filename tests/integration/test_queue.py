@@ -106,6 +106,31 @@ def test_delay_warning_is_sent_once(world):
     assert len(home.messages) == 1 and relay.queue_files()
 
 
+def test_mail_on_hold_grows_old_as_well(world):
+    """Its sender is told of the delay, and it is returned when its lifetime ends; a restart in between changes nothing."""
+    world.sink("example.test")
+    home = world.sink("sender.test")
+    relay = world.suite({"qmgr.conf": {"delay_warning": "4s", "lifetime": "9s"}, "posthouse.conf": {"shutdown_timeout": "2s"}})
+    relay.start()
+    relay.ctl("queue", "suspend", "--domain", "example.test")
+    first = relay.submit("first@example.test")
+    relay.wait_log(f"{first}: .*status=suspended")
+    relay.ctl("queue", "hold", first)
+    second = relay.submit("second@example.test")
+    relay.wait_log(f"{second}: .*status=suspended")
+    relay.ctl("queue", "hold", second)
+    warning = home.wait_for(lambda m: m.sender == "" and first in m.text, 20)
+    assert "Action: delayed" in warning.text
+    listed = {item["queue_id"]: item["state"] for item in json.loads(relay.ctl("queue", "list", "--json").stdout)}
+    assert listed[first] == listed[second] == "hold"
+    relay.stop()
+    relay.start()
+    for queue_id in (first, second):
+        home.wait_for(lambda m: m.sender == "" and queue_id in m.text and "Action: failed" in m.text, 30)
+    relay.wait_empty()
+    assert len(home.messages) == 4, [m.header("Subject") for m in home.messages]
+
+
 def test_orders_of_the_admin(relay):
     held = relay.submit("always@example.test")
     relay.wait_log(f"{held}: .*status=deferred")
@@ -147,16 +172,19 @@ def test_broken_files_are_set_aside(relay):
     relay.stop()
     good, = relay.queue_files("deferred")
     folder = next(p for p in sorted((relay.state / "queue" / "new").rglob("*")) if p.is_dir())
-    broken = {"0000000000000": b"no queue file at all\n", "0000000000001": b"", "0000000000002": good.read_bytes()[:40],
-              "0000000000003": good.read_bytes().replace(b"rcpt", b"rcqt")}
-    for name, data in broken.items():
+    broken = {"0000000000000": b"no queue file at all\n", "0000000000001": good.read_bytes().replace(b"rcpt", b"rcqt")}
+    unfinished = {"0000000000002": b"", "0000000000003": good.read_bytes()[:40], "0000000000004": good.read_bytes()[:400]}
+    for name, data in (broken | unfinished).items():
         (folder / name).write_bytes(data)
         (good.parent / f"{name[:-1]}Z").write_bytes(b"\0" * 500)
     relay.start()
     relay.submit("fine@example.test")
     relay.inbox.wait_to("fine@example.test", 20)
-    wait.until(lambda: len(list((relay.state / "queue" / "corrupt").iterdir())) >= len(broken), 20,
-               "the broken files in corrupt/")
+    names = lambda where: {p.name for p in (relay.state / "queue" / where).iterdir()}
+    wait.until(lambda: set(broken) <= names("corrupt"), 20, "the broken files in corrupt/")
+    # What a writer left when it was killed, promised to nobody, is swept at the next start.
+    wait.until(lambda: set(unfinished) == names("tmp/qmgr"), 20, "the unfinished ones in tmp/qmgr/")
+    assert not set(unfinished) & names("corrupt")
     # Its name changes with each attempt, the queue id in it does not.
     assert good.name[:13] in [p.name[:13] for p in relay.queue_files("deferred", "new")]
 
