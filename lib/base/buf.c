@@ -1,6 +1,7 @@
 #include "base/buf.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,11 +88,17 @@ int buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
-    int r = n < 0 ? -EINVAL : buf_reserve(b, (size_t)n);
+    /* Most texts fit in the room there is. */
+    size_t before = (size_t)(b->data - b->base), room = b->base != NULL ? b->capacity - before - b->len : 0;
+    int n = vsnprintf(room > 0 ? buf_tail(b) : NULL, room, fmt, ap);
+    bool fits = n >= 0 && (size_t)n < room && (size_t)n <= b->limit - b->len;
+    int r = n < 0 ? -EINVAL : fits ? 0 : buf_reserve(b, (size_t)n);
     if (r == 0) {
-        vsnprintf(buf_tail(b), (size_t)n + 1, fmt, again);
+        if (!fits)
+            vsnprintf(buf_tail(b), (size_t)n + 1, fmt, again);
         buf_added(b, (size_t)n);
+    } else if (room > 0) {
+        b->data[b->len] = '\0';
     }
     va_end(again);
     return r;

@@ -12,11 +12,11 @@ TAILQ_HEAD(job_list, offload_job);
 struct offload {
     struct io_watch watch;
     int wake_fd;
-    size_t pending; /* loop thread only */
     pthread_mutex_t lock;
     pthread_cond_t more;
-    bool stopping;                  /* under lock */
-    struct job_list queued, worked; /* under lock */
+    bool stopping;                  /* under lock, like the following */
+    struct job_list queued, worked;
+    size_t pending;
     unsigned threads;
     pthread_t thread[];
 };
@@ -34,7 +34,17 @@ static void *offload_thread(void *arg)
         TAILQ_REMOVE(&o->queued, job, link);
         pthread_mutex_unlock(&o->lock);
         job->work(job);
+        struct offload *next = job->next;
+        if (next != NULL) {
+            job->next = NULL;
+            job->work = job->next_work;
+            offload_submit(next, job); /* it is the next one's from here on */
+        }
         pthread_mutex_lock(&o->lock);
+        if (next != NULL) {
+            o->pending--;
+            continue;
+        }
         bool first = TAILQ_EMPTY(&o->worked);
         TAILQ_INSERT_TAIL(&o->worked, job, link);
         if (first) {
@@ -60,7 +70,9 @@ static void offload_collect(void *arg, int ready)
     while (!TAILQ_EMPTY(&finished)) {
         struct offload_job *job = TAILQ_FIRST(&finished);
         TAILQ_REMOVE(&finished, job, link);
+        pthread_mutex_lock(&o->lock);
         o->pending--;
+        pthread_mutex_unlock(&o->lock);
         job->done(job);
     }
 }
@@ -114,14 +126,17 @@ void offload_free(struct offload *o)
 
 void offload_submit(struct offload *o, struct offload_job *job)
 {
-    o->pending++;
     pthread_mutex_lock(&o->lock);
+    o->pending++;
     TAILQ_INSERT_TAIL(&o->queued, job, link);
     pthread_cond_signal(&o->more);
     pthread_mutex_unlock(&o->lock);
 }
 
-size_t offload_pending(const struct offload *o)
+size_t offload_pending(struct offload *o)
 {
-    return o->pending;
+    pthread_mutex_lock(&o->lock);
+    size_t pending = o->pending;
+    pthread_mutex_unlock(&o->lock);
+    return pending;
 }

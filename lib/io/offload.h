@@ -10,13 +10,17 @@
 #include "base/list.h"
 #include "io/loop.h"
 
+struct offload;
+
 struct offload_job {
     void (*work)(struct offload_job *job); /* in a helper thread */
     void (*done)(struct offload_job *job); /* on the loop; may free the job */
     TAILQ_ENTRY(offload_job) link;
+    /* Set by work: the job goes on to these threads with that work, and is done when they are. */
+    struct offload *next;
+    void (*next_work)(struct offload_job *job);
 };
 
-struct offload;
 
 /* NULL when threads, memory or descriptors are short. */
 struct offload *offload_new(struct loop *l, unsigned threads);
@@ -24,6 +28,6 @@ struct offload *offload_new(struct loop *l, unsigned threads);
 void offload_free(struct offload *o);
 void offload_submit(struct offload *o, struct offload_job *job);
 /* Jobs submitted whose done function did not run yet: what a caller bounds. */
-size_t offload_pending(const struct offload *o);
+size_t offload_pending(struct offload *o);
 
 #endif

@@ -34,6 +34,8 @@ struct group {
     struct injector *injector;
     struct injection_list members;
     int trouble; /* what the journal answered */
+    struct journal_mark marks[JOURNAL_SEGMENTS]; /* how far it filled which segments; generation 0 = not */
+    size_t refused;                              /* durable, but no file could be made */
 };
 
 /* What a file that we create gets, which is the same each time. */
@@ -54,9 +56,10 @@ struct injector {
 
     struct journal *journal; /* NULL = none */
     int journal_fd;
-    struct offload *committer, *keeper; /* a thread each */
+    struct offload *committer, *maker, *keeper; /* a thread each */
     pthread_mutex_t lock;
-    struct group *filling; /* under lock */
+    struct group *filling; /* under lock, like the next */
+    size_t making;         /* groups the maker has */
     struct timer care_timer;
     struct offload_job care_job;
     bool caring;
@@ -141,6 +144,7 @@ void injector_free(struct injector *q)
         journal_hurry(q->journal);
     timer_deinit(&q->care_timer);
     offload_free(q->committer);
+    offload_free(q->maker);
     offload_free(q->keeper);
     offload_free(q->offload);
     journal_free(q->journal);
@@ -197,8 +201,9 @@ int injector_use_journal(struct injector *q, uint64_t segment_size,
     q->trouble = trouble;
     q->trouble_arg = arg;
     q->committer = offload_new(q->loop, 1);
+    q->maker = offload_new(q->loop, 1);
     q->keeper = offload_new(q->loop, 1);
-    if (q->committer == NULL || q->keeper == NULL)
+    if (q->committer == NULL || q->maker == NULL || q->keeper == NULL)
         return -EAGAIN;
     q->journal = journal_new(q->journal_fd, segment_size);
     int r = q->journal == NULL ? -ENOMEM : timer_init(&q->care_timer, q->loop, care, q);
@@ -452,19 +457,65 @@ static int make_file(struct injection *i)
     return r;
 }
 
-/* One that can not have its file is refused, and the journal told so. */
-static void make_files(struct group *g, struct injection *const batch[], size_t count)
+static void settle(struct group *g)
 {
-    struct journal_entry voided[JOURNAL_GROUP_MAX];
-    size_t voids = 0;
-    for (size_t k = 0; k < count; k++) {
-        batch[k]->result = make_file(batch[k]);
-        if (batch[k]->result < 0)
-            voided[voids++] = (struct journal_entry){.id = batch[k]->head.id};
+    for (int k = 0; k < JOURNAL_SEGMENTS; k++)
+        if (g->marks[k].generation != 0)
+            journal_settle(g->injector->journal, &g->marks[k]);
+}
+
+/* Files for what is durable; a member that can not have its own is refused. */
+static void make_files(struct group *g)
+{
+    struct injection *i;
+    TAILQ_FOREACH (i, &g->members, link) {
+        i->result = i->alone ? 0 : make_file(i);
+        g->refused += i->result < 0;
     }
-    if (voids > 0)
-        journal_append(g->injector->journal, voided, voids);
-    journal_settle(g->injector->journal);
+    settle(g);
+}
+
+/* In the maker. */
+static void make_work(struct offload_job *job)
+{
+    struct group *g = (struct group *)job;
+    make_files(g);
+    pthread_mutex_lock(&g->injector->lock);
+    g->injector->making--;
+    pthread_mutex_unlock(&g->injector->lock);
+}
+
+static void settle_work(struct offload_job *job)
+{
+    settle((struct group *)job);
+}
+
+static void append_refusals(struct group *g, const struct journal_entry *entries, size_t count)
+{
+    struct journal_mark mark;
+    if (count > 0 && journal_append(g->injector->journal, entries, count, &mark) == 0)
+        g->marks[mark.segment] = mark;
+}
+
+/* In the committer: the journal is told who was refused after all.  It is settled behind the groups that the maker has. */
+static void refuse_work(struct offload_job *job)
+{
+    struct group *g = (struct group *)job;
+    struct journal_entry refused[JOURNAL_GROUP_MAX];
+    struct injection *i;
+    size_t count = 0;
+    TAILQ_FOREACH (i, &g->members, link) {
+        if (i->result >= 0)
+            continue;
+        refused[count++] = (struct journal_entry){.id = i->head.id};
+        if (count == JOURNAL_GROUP_MAX) {
+            append_refusals(g, refused, count);
+            count = 0;
+        }
+    }
+    append_refusals(g, refused, count);
+    job->next = g->injector->maker;
+    job->next_work = settle_work;
 }
 
 /* The next members, as many as share a flush. */
@@ -484,14 +535,26 @@ static size_t next_batch(struct injection **next, struct injection *batch[], str
 
 static void commit_batch(struct group *g, struct injection *batch[], const struct journal_entry *entries, size_t count)
 {
-    int r = journal_append(g->injector->journal, entries, count);
-    if (r < 0) {
-        g->trouble = r != -EAGAIN ? r : g->trouble;
-        for (size_t k = 0; k < count; k++)
-            batch[k]->alone = true;
+    struct journal_mark mark;
+    int r = journal_append(g->injector->journal, entries, count, &mark);
+    if (r == 0) {
+        g->marks[mark.segment] = mark;
         return;
     }
-    make_files(g, batch, count);
+    g->trouble = r != -EAGAIN ? r : g->trouble;
+    for (size_t k = 0; k < count; k++)
+        batch[k]->alone = true;
+}
+
+/* The next group may be flushed while the files of this one are made; a lone one is through sooner if it stays here. */
+static bool hand_over(struct group *g)
+{
+    struct injector *q = g->injector;
+    pthread_mutex_lock(&q->lock);
+    bool others = q->filling != NULL || q->making > 0;
+    q->making += others;
+    pthread_mutex_unlock(&q->lock);
+    return others;
 }
 
 /* In the committer: whoever came until now shares the flushes of this group. */
@@ -509,9 +572,15 @@ static void group_work(struct offload_job *job)
         if (count > 0)
             commit_batch(g, batch, entries, count);
     }
+    if (hand_over(g)) {
+        job->next = g->injector->maker;
+        job->next_work = make_work;
+    } else {
+        make_files(g);
+    }
 }
 
-static void group_done(struct offload_job *job)
+static void group_over(struct offload_job *job)
 {
     struct group *g = (struct group *)job;
     struct injector *q = g->injector;
@@ -528,6 +597,18 @@ static void group_done(struct offload_job *job)
     free(g);
     if (!q->caring && journal_needs_care(q->journal))
         care(q);
+}
+
+static void group_done(struct offload_job *job)
+{
+    struct group *g = (struct group *)job;
+    if (g->refused == 0) {
+        group_over(job);
+        return;
+    }
+    job->work = refuse_work;
+    job->done = group_over;
+    offload_submit(g->injector->committer, job);
 }
 
 /* Joins the group that fills, or opens one; the committer takes it up when it is done with the one before. */

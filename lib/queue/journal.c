@@ -212,7 +212,7 @@ static int write_group(struct journal *j, const struct journal_entry *entries, s
     return r == 0 && fdatasync(j->current->fd) < 0 ? -errno : r;
 }
 
-int journal_append(struct journal *j, const struct journal_entry *entries, size_t count)
+int journal_append(struct journal *j, const struct journal_entry *entries, size_t count, struct journal_mark *mark)
 {
     if (count == 0 || count > JOURNAL_GROUP_MAX)
         return -EAGAIN;
@@ -229,16 +229,17 @@ int journal_append(struct journal *j, const struct journal_entry *entries, size_
     if (j->current->settled == j->current->header.from)
         j->current->oldest_ms = clock_mono_ms();
     j->current->end += size;
+    *mark = (struct journal_mark){(unsigned)(j->current - j->segments), j->current->header.generation, j->current->end};
     pthread_mutex_unlock(&j->lock);
     return 0;
 }
 
-void journal_settle(struct journal *j)
+void journal_settle(struct journal *j, const struct journal_mark *mark)
 {
-    if (j->current == NULL)
-        return;
+    struct segment *s = &j->segments[mark->segment];
     pthread_mutex_lock(&j->lock);
-    j->current->settled = j->current->end;
+    if (s->header.generation == mark->generation && s->settled < mark->end)
+        s->settled = mark->end;
     pthread_mutex_unlock(&j->lock);
 }
 
@@ -386,12 +387,18 @@ static struct segment *missing(struct journal *j)
     return j->wanted && j->size > 0 && count < j->target ? absent : NULL;
 }
 
+/* Whether all that is in it stands under its name. */
+static bool is_settled(const struct segment *s)
+{
+    return s->settled == s->end;
+}
+
 static bool wants_checkpoint(const struct segment *s)
 {
     switch (s->state) {
     case FULL:
     case BROKEN:
-        return true;
+        return is_settled(s);
     case CURRENT:
         return s->settled > s->header.from && clock_mono_ms() - s->oldest_ms >= JOURNAL_CHECKPOINT_MS;
     default:
@@ -446,7 +453,7 @@ static int checkpoint(struct journal *j)
         return r;
     }
     for (int i = 0; i < JOURNAL_SEGMENTS; i++)
-        if (has_records(&snapshot[i]))
+        if (has_records(&snapshot[i]) && (snapshot[i].state == CURRENT || is_settled(&snapshot[i])))
             free_covered(j, &j->segments[i], &snapshot[i]);
     return 0;
 }

@@ -3,8 +3,8 @@
  * fdatasync is one write to the disk.  The queue files themselves are written back by the kernel when it likes; a
  * checkpoint (syncfs) makes sure of them before a segment is used again.  docs/QUEUE.md tells the protocol.
  *
- * Two threads: the committer calls journal_append and journal_settle, one group after the other; the keeper calls
- * journal_care, which makes segments ready and takes checkpoints.  Everything else is called by the loop's thread. */
+ * The committer's thread calls journal_append, one group after the other; the keeper's calls journal_care, which makes
+ * segments ready and takes checkpoints.  Everything else is called by the loop's thread. */
 #ifndef POSTHOUSE_QUEUE_JOURNAL_H
 #define POSTHOUSE_QUEUE_JOURNAL_H
 
@@ -29,11 +29,17 @@ struct journal_entry {
     const char *data; /* the whole queue file; NULL = this id was refused after all */
     uint32_t length;
 };
-/* Writes the group and flushes it.  0; -EAGAIN: no segment is ready or the group does not fit, flush the files instead;
+/* How far a segment is written: where a group ends. */
+struct journal_mark {
+    unsigned segment; /* below JOURNAL_SEGMENTS */
+    uint64_t generation, end;
+};
+
+/* Writes the group and flushes it.  0 and *mark; -EAGAIN: no segment is ready or the group does not fit, flush the files instead;
  * other -errno: neither written nor trusted any more, flush the files instead. */
-int journal_append(struct journal *j, const struct journal_entry *entries, size_t count);
-/* What was appended so far stands under its name: the next checkpoint covers it. */
-void journal_settle(struct journal *j);
+int journal_append(struct journal *j, const struct journal_entry *entries, size_t count, struct journal_mark *mark);
+/* What was appended up to there stands under its name: the next checkpoint covers it.  By any thread, in order. */
+void journal_settle(struct journal *j, const struct journal_mark *mark);
 
 /* Whether a segment is ready. */
 bool journal_ready(struct journal *j);

@@ -26,6 +26,7 @@
 static char folder[64];
 static int folder_fd;
 static struct journal *journal;
+static struct journal_mark mark; /* of the last group */
 
 static int setup(void **state)
 {
@@ -86,7 +87,7 @@ static int append(unsigned first, unsigned count, uint32_t length)
         make_id(first + i, ids[i]);
         entries[i] = (struct journal_entry){ids[i], content + i, length};
     }
-    return journal_append(journal, entries, count);
+    return journal_append(journal, entries, count, &mark);
 }
 
 static char image[SIZE];
@@ -160,7 +161,7 @@ static void a_refused_message(void **state)
     make_ready();
     assert_int_equal(append(1, 1, 100), 0);
     const struct journal_entry refused = {.id = "1P8X2K7Q00001"};
-    assert_int_equal(journal_append(journal, &refused, 1), 0);
+    assert_int_equal(journal_append(journal, &refused, 1, &mark), 0);
     load(0, &header);
     struct segment_record r = {0};
     size_t at = header.from;
@@ -239,7 +240,7 @@ static void a_full_journal(void **state)
     make_ready();
     int r;
     for (; (r = append(n, 1, 100000)) == 0; n++)
-        journal_settle(journal);
+        journal_settle(journal, &mark);
     assert_int_equal(r, -EAGAIN);
     assert_int_equal(n, 2 * 10);
     load(0, &header);
@@ -271,7 +272,7 @@ static void an_unsettled_group(void **state)
     clock_fake_set(1000, 0);
     make_ready();
     assert_int_equal(append(0, 2, 1000), 0);
-    journal_settle(journal);
+    journal_settle(journal, &mark);
     assert_int_equal(append(2, 2, 1000), 0);
     assert_false(journal_needs_care(journal));
     clock_fake_advance_ms(JOURNAL_CHECKPOINT_MS);
@@ -280,7 +281,7 @@ static void an_unsettled_group(void **state)
     load(0, &header);
     assert_int_equal(header.from, SEGMENT_DATA + SEGMENT_PAGE);
     assert_int_equal(count_records(header.generation, header.from, 2), 2);
-    journal_settle(journal);
+    journal_settle(journal, &mark);
     clock_fake_advance_ms(JOURNAL_CHECKPOINT_MS);
     take_care();
     load(0, &header);
@@ -293,7 +294,7 @@ static void another_process(void **state)
     struct segment_header header;
     make_ready();
     assert_int_equal(append(0, 2, 1000), 0);
-    journal_settle(journal);
+    journal_settle(journal, &mark);
     struct journal *first = journal;
     journal = journal_new(folder_fd, SIZE);
     const char *step;

@@ -442,9 +442,10 @@ static void a_refused_namesake(void **state)
     while (!journal_ready(j))
         assert_int_equal(journal_care(j, &step), 0);
     const struct journal_entry one = {id, first, (uint32_t)n}, two = {id, second, (uint32_t)n}, refused = {.id = id};
-    assert_int_equal(journal_append(j, &one, 1), 0);
-    assert_int_equal(journal_append(j, &two, 1), 0);
-    assert_int_equal(journal_append(j, &refused, 1), 0);
+    struct journal_mark mark;
+    assert_int_equal(journal_append(j, &one, 1, &mark), 0);
+    assert_int_equal(journal_append(j, &two, 1, &mark), 0);
+    assert_int_equal(journal_append(j, &refused, 1, &mark), 0);
     journal_free(j);
     close(folder);
     close(fd);
