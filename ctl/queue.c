@@ -12,7 +12,7 @@
 #include "ctl/listing.h"
 #include "queue/file.h"
 
-#define PAGE 1000
+#define PAGE 10000
 
 static const struct listing_column columns[] = {
     {"queue_id", "ID", 13},   {"state", "STATE", 8},    {"arrived", "ARRIVED", 19}, {"due", "NEXT ATTEMPT", 19},

@@ -2,6 +2,7 @@
  * walk, and answered at its end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 #include "qmgr/walk.h"
 #include "queue/file.h"
 
-#define LIST_MAX      1000 /* items of one answer; the asker continues after the last */
+#define LIST_MAX      10000 /* items of one answer; the asker continues after the last */
 #define ADDRESSES_MAX 1000 /* bytes of recipients shown of a message */
 
 static void answer(struct ipc_channel *to, enum ipc_order_status status, uint32_t count, const char *text)
@@ -92,17 +93,6 @@ static int send_item(struct qmgr *q, struct ipc_channel *to, const struct messag
     return r;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    return strcmp((*(struct message *const *)a)->id, (*(struct message *const *)b)->id);
-}
-
-static bool wanted(const struct message *m, const struct ipc_queue_list *list)
-{
-    return strcmp(m->id, list->after) > 0 &&
-           (list->state[0] == '\0' || strcmp(list->state, message_state_name(m)) == 0);
-}
-
 static void walk_done(struct walk *w)
 {
     answer(w->plan.to, ORDER_OK, w->count, "");
@@ -119,35 +109,115 @@ static bool list_one(struct walk *w, struct message *m)
     return send_item(w->qmgr, w->plan.to, m, ITEM_ALONE) == 0;
 }
 
+/* The messages of an answer in order: the first ones behind an id, chosen while all are looked at. */
+struct page {
+    char after[QUEUE_ID_SIZE];
+    size_t limit, count, sent;
+    bool more, sorted;
+    char ids[][QUEUE_ID_SIZE]; /* a heap with the last one on top, until it is sorted */
+};
+
+static int by_id(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void swap_ids(struct page *p, size_t a, size_t b)
+{
+    char kept[QUEUE_ID_SIZE];
+    memcpy(kept, p->ids[a], sizeof(kept));
+    memcpy(p->ids[a], p->ids[b], sizeof(kept));
+    memcpy(p->ids[b], kept, sizeof(kept));
+}
+
+static void page_rise(struct page *p, size_t place)
+{
+    for (; place > 0 && strcmp(p->ids[(place - 1) / 2], p->ids[place]) < 0; place = (place - 1) / 2)
+        swap_ids(p, place, (place - 1) / 2);
+}
+
+static void page_sink(struct page *p)
+{
+    for (size_t place = 0, child; (child = place * 2 + 1) < p->count; place = child) {
+        child += child + 1 < p->count && strcmp(p->ids[child], p->ids[child + 1]) < 0;
+        if (strcmp(p->ids[place], p->ids[child]) >= 0)
+            return;
+        swap_ids(p, place, child);
+    }
+}
+
+static bool page_choose(struct walk *w, struct message *m)
+{
+    struct page *p = w->plan.data;
+    if (strcmp(m->id, p->after) <= 0)
+        return false;
+    if (p->count < p->limit) {
+        memcpy(p->ids[p->count], m->id, QUEUE_ID_SIZE);
+        page_rise(p, p->count++);
+        return true;
+    }
+    p->more = true;
+    if (strcmp(m->id, p->ids[0]) < 0) {
+        memcpy(p->ids[0], m->id, QUEUE_ID_SIZE);
+        page_sink(p);
+    }
+    return false;
+}
+
+/* One more item.  What has gone meanwhile is left out. */
+static bool page_send(struct walk *w)
+{
+    struct page *p = w->plan.data;
+    if (!p->sorted)
+        qsort(p->ids, p->count, sizeof(p->ids[0]), by_id);
+    p->sorted = true;
+    if (p->sent == p->count)
+        return false;
+    struct message *m = message_find(w->qmgr, p->ids[p->sent++]);
+    if (m != NULL)
+        send_item(w->qmgr, w->plan.to, m, ITEM_ALONE);
+    return true;
+}
+
+static void page_done(struct walk *w)
+{
+    const struct page *p = w->plan.data;
+    answer(w->plan.to, ORDER_OK, (uint32_t)p->count, p->more ? "more" : "");
+}
+
+static void list_page(struct qmgr *q, struct walk_plan *plan, const char *after, uint32_t limit)
+{
+    size_t most = limit > 0 && limit < LIST_MAX ? limit : LIST_MAX;
+    struct page *p = calloc(1, sizeof(*p) + most * sizeof(p->ids[0]));
+    if (p == NULL) {
+        answer(plan->to, ORDER_REFUSED, 0, "out of memory");
+        return;
+    }
+    p->limit = most;
+    snprintf(p->after, sizeof(p->after), "%s", after);
+    plan->limit = 0;
+    plan->data = p;
+    plan->fn = page_choose;
+    plan->more = page_send;
+    plan->done = page_done;
+    begin_walk(q, plan);
+}
+
 void orders_list(void *arg, struct ipc_channel *from, const void *message, int *fd)
 {
     struct qmgr *q = arg;
     const struct ipc_queue_list *list = message;
-    const struct walk_plan plan = {.filter = {.what = {list->domain, list->site, list->tenant, list->sender},
-                                              .state = list->state,
-                                              .older_than_s = (int64_t)(list->older_than_s & INT32_MAX)},
-                                   .to = from,
-                                   .limit = list->limit,
-                                   .fn = list_one,
-                                   .done = walk_done};
-    if (!walk_filter_is_empty(&plan.filter)) {
+    struct walk_plan plan = {.filter = {.what = {list->domain, list->site, list->tenant, list->sender},
+                                        .state = list->state,
+                                        .older_than_s = (int64_t)(list->older_than_s & INT32_MAX)},
+                             .to = from,
+                             .limit = list->limit,
+                             .fn = list_one,
+                             .done = walk_done};
+    if (walk_filter_is_empty(&plan.filter)) /* a state is no matter for the filter: it is known */
+        list_page(q, &plan, list->after, list->limit);
+    else
         begin_walk(q, &plan);
-        return;
-    }
-    struct message **found = calloc(HASH_COUNT(q->messages) + 1, sizeof(*found)), *m, *next;
-    uint32_t count = 0, limit = list->limit > 0 && list->limit < LIST_MAX ? list->limit : LIST_MAX, sent = 0;
-    if (found == NULL) {
-        answer(from, ORDER_REFUSED, 0, "out of memory");
-        return;
-    }
-    HASH_ITER (hh, q->messages, m, next)
-        if (wanted(m, list))
-            found[count++] = m;
-    qsort(found, count, sizeof(*found), by_id);
-    while (sent < count && sent < limit && send_item(q, from, found[sent], ITEM_ALONE) == 0)
-        sent++;
-    free(found);
-    answer(from, ORDER_OK, sent, sent < count ? "more" : "");
 }
 
 void orders_show(void *arg, struct ipc_channel *from, const void *message, int *fd)

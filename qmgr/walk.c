@@ -22,6 +22,7 @@ static void walk_free(struct walk *w)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(w->texts); i++)
         free(w->texts[i]);
+    free(w->plan.data);
     free(w);
 }
 
@@ -45,8 +46,10 @@ static bool keep_texts(struct walk *w)
 int walk_begin(struct qmgr *q, const struct walk_plan *plan)
 {
     struct walk *w = calloc(1, sizeof(*w));
-    if (w == NULL)
+    if (w == NULL) {
+        free(plan->data);
         return -ENOMEM;
+    }
     *w = (struct walk){.qmgr = q, .plan = *plan, .next = q->messages, .left = HASH_COUNT(q->messages)};
     w->told_ms = clock_mono_ms();
     if (!keep_texts(w)) {
@@ -184,8 +187,16 @@ static int known_to_fit(const struct walk *w, const struct message *m)
 /* -- slices ---------------------------------------------------------------------------------------------------------
  */
 
-static void step(struct walk *w)
+static bool is_over(const struct walk *w)
 {
+    return w->next == NULL || w->left == 0 || (w->plan.limit > 0 && w->count >= w->plan.limit);
+}
+
+/* False: nothing is left to do. */
+static bool step(struct walk *w)
+{
+    if (is_over(w))
+        return w->plan.more != NULL && w->plan.more(w);
     struct message *m = w->next;
     w->next = m->hh.next;
     w->left--;
@@ -193,11 +204,7 @@ static void step(struct walk *w)
     int known = known_to_fit(w, m);
     if (known == 1 || (known < 0 && file_fits(w, m)))
         w->count += w->plan.fn(w, m);
-}
-
-static bool is_over(const struct walk *w)
-{
-    return w->next == NULL || w->left == 0 || (w->plan.limit > 0 && w->count >= w->plan.limit);
+    return true;
 }
 
 static bool is_full(const struct walk *w)
@@ -224,10 +231,11 @@ void walk_go_on(void *qmgr)
         return;
     TAILQ_REMOVE(&q->walks, w, link);
     TAILQ_INSERT_TAIL(&q->walks, w, link);
-    while (!is_over(w) && !is_full(w) && clock_mono_ms() - began < SLICE_MS)
-        step(w);
+    bool going = true;
+    while (going && !is_full(w) && clock_mono_ms() - began < SLICE_MS)
+        going = step(w);
     bool full = is_full(w);
-    if (is_over(w)) {
+    if (!going) {
         if (w->plan.done != NULL)
             w->plan.done(w);
         TAILQ_REMOVE(&q->walks, w, link);

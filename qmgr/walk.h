@@ -30,6 +30,9 @@ struct walk_plan {
     const char *reason;
     /* For each message that fits; it may be gone behind it.  Whether it counts. */
     bool (*fn)(struct walk *w, struct message *m);
+    /* Behind the last one: called again and again, in slices as well, until it returns false; NULL = nothing to do. */
+    bool (*more)(struct walk *w);
+    void *data; /* of fn and more; the walk's, freed with it */
     void (*done)(struct walk *w); /* NULL = nothing to do */
 };
 
@@ -44,7 +47,7 @@ struct walk {
     TAILQ_ENTRY(walk) link;
 };
 
-/* Begins one; the texts of the plan are copied.  0 or -ENOMEM. */
+/* Begins one; the texts of the plan are copied, its data is taken in any case.  0 or -ENOMEM. */
 int walk_begin(struct qmgr *q, const struct walk_plan *plan);
 /* The message is about to go. */
 void walk_forgotten(struct qmgr *q, const struct message *m);

@@ -15,7 +15,7 @@ void cmd_data(struct session *s, char *argument)
         return;
     }
     /* RFC 2920 section 3.1: a client that pipelines learns here that none of its recipients was taken. */
-    if (t->recipient_count == 0) {
+    if (t->recipients.count == 0) {
         session_refuse(s, 554, "5.5.1", "no valid recipients");
         return;
     }

@@ -116,7 +116,7 @@ static void decline_with(struct session *s, unsigned code, const char *enhanced,
     const struct transaction *t = s->transaction;
     log_info("refused: client=%s, listener=%s, credential=%s, command=%s, from=<%s>, nrcpt=%zu, reply=%u %s %s",
              s->client, s->listener->name, s->credential != NULL ? s->credential : "", smtp_verb_name(s->verb),
-             t != NULL ? t->mail.from.text : "", t != NULL ? t->recipient_count : 0, code, enhanced, text);
+             t != NULL ? t->mail.from.text : "", t != NULL ? t->recipients.count : 0, code, enhanced, text);
     reply_text(s, code, enhanced, text);
 }
 

@@ -23,15 +23,6 @@ struct transaction *transaction_new(struct session *s, const struct smtp_mail *m
     return t;
 }
 
-static void recipient_free(struct transaction_recipient *r)
-{
-    if (r == NULL)
-        return;
-    free(r->address);
-    free(r->orcpt);
-    free(r);
-}
-
 void transaction_free(struct transaction *t)
 {
     if (t == NULL)
@@ -40,11 +31,7 @@ void transaction_free(struct transaction *t)
         t->session = NULL;
         return;
     }
-    struct transaction_recipient *r, *next;
-    HASH_ITER (hh, t->recipients, r, next) {
-        HASH_DEL(t->recipients, r);
-        recipient_free(r);
-    }
+    recipients_deinit(&t->recipients);
     content_free(t->content);
     free(t->accepted);
     free(t);
@@ -52,23 +39,8 @@ void transaction_free(struct transaction *t)
 
 int transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rcpt)
 {
-    struct transaction_recipient *r;
-    HASH_FIND_STR(t->recipients, rcpt->to.text, r);
-    if (r != NULL)
-        return 0;
-    r = calloc(1, sizeof(*r));
-    if (r == NULL)
-        return -ENOMEM;
-    r->address = strdup(rcpt->to.text);
-    r->orcpt = strdup(rcpt->orcpt);
-    r->notify = rcpt->notify;
-    if (r->address == NULL || r->orcpt == NULL) {
-        recipient_free(r);
-        return -ENOMEM;
-    }
-    HASH_ADD_KEYPTR(hh, t->recipients, r->address, strlen(r->address), r);
-    t->recipient_count++;
-    return 0;
+    int r = recipients_add(&t->recipients, rcpt->to.text, rcpt->orcpt, rcpt->notify);
+    return r < 0 ? r : 0;
 }
 
 static const char *tenant_of(const struct session *s)
@@ -90,12 +62,14 @@ static uint32_t envelope_flags(const struct transaction *t)
 static int begin_injection(struct transaction *t, int64_t now_us, struct injection **out)
 {
     const struct session *s = t->session;
-    _cleanup_(freep) struct envelope_recipient *recipients = calloc(t->recipient_count, sizeof(*recipients));
+    const size_t n = t->recipients.count;
+    _cleanup_(freep) struct envelope_recipient *recipients = calloc(n, sizeof(*recipients));
     if (recipients == NULL)
         return -ENOMEM;
-    size_t n = 0;
-    for (const struct transaction_recipient *r = t->recipients; r != NULL; r = r->hh.next)
-        recipients[n++] = (struct envelope_recipient){.address = r->address, .orcpt = r->orcpt, .notify = r->notify};
+    for (size_t i = 0; i < n; i++)
+        recipients[i] = (struct envelope_recipient){.address = recipients_address(&t->recipients, i),
+                                                    .orcpt = recipients_orcpt(&t->recipients, i),
+                                                    .notify = recipients_notify(&t->recipients, i)};
     struct envelope e = {
         .arrived_us = now_us,
         .sender = t->mail.from.text,
@@ -133,7 +107,7 @@ int transaction_begin_content(struct transaction *t)
         .hostname = s->server->hostname,
         .protocol = t->protocol,
         .queue_id = injection_id(injection),
-        .only_recipient = t->recipient_count == 1 ? t->recipients->address : NULL,
+        .only_recipient = t->recipients.count == 1 ? recipients_address(&t->recipients, 0) : NULL,
         .time_s = now_us / 1000000,
     };
     r = trace_format(&facts, &trace);
@@ -156,7 +130,7 @@ static char *accepted_line(const struct transaction *t)
     return text_format(
         "accepted: from=<%s>, size=%llu, nrcpt=%zu, client=%s[%s], listener=%s, credential=%s, tenant=%s, "
         "proto=%s, tls=%s, message-id=%s",
-        t->mail.from.text, (unsigned long long)content_bytes(t->content), t->recipient_count, s->helo, s->client,
+        t->mail.from.text, (unsigned long long)content_bytes(t->content), t->recipients.count, s->helo, s->client,
         s->listener->name, login ? s->credential : "", tenant_of(s), t->protocol, t->tls[0] != '\0' ? t->tls : "none",
         content_message_id(t->content));
 }

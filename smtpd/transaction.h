@@ -2,22 +2,14 @@
 #ifndef POSTHOUSE_SMTPD_TRANSACTION_H
 #define POSTHOUSE_SMTPD_TRANSACTION_H
 
-#include "base/hash.h"
 #include "smtpd/content.h"
+#include "smtpd/recipients.h"
 #include "smtpd/session.h"
-
-struct transaction_recipient {
-    char *address;
-    char *orcpt; /* "" = none */
-    unsigned notify;
-    UT_hash_handle hh;
-};
 
 struct transaction {
     struct session *session; /* NULL: the client went away while the message was committed */
     struct smtp_mail mail;
-    struct transaction_recipient *recipients; /* in order of arrival, found by address */
-    size_t recipient_count;
+    struct recipients recipients;
     struct content *content; /* from DATA on */
     bool committing;
     bool lookup_failed; /* the suppression list could not be read; logged once */

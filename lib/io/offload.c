@@ -21,39 +21,59 @@ struct offload {
     pthread_t thread[];
 };
 
+/* Whoever is woken finds the lock free: it is given back before. */
+static void tell_loop(struct offload *o)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(o->wake_fd, &one, sizeof(one));
+    (void)ignored; /* fails only when the counter is already huge: the loop is awake then */
+}
+
+/* The next job to do, or NULL: it is time to end. */
+static struct offload_job *take_job(struct offload *o)
+{
+    pthread_mutex_lock(&o->lock);
+    while (TAILQ_EMPTY(&o->queued) && !o->stopping)
+        pthread_cond_wait(&o->more, &o->lock);
+    struct offload_job *job = o->stopping ? NULL : TAILQ_FIRST(&o->queued);
+    if (job != NULL)
+        TAILQ_REMOVE(&o->queued, job, link);
+    pthread_mutex_unlock(&o->lock);
+    return job;
+}
+
+static void give_job_back(struct offload *o, struct offload_job *job)
+{
+    pthread_mutex_lock(&o->lock);
+    bool first = TAILQ_EMPTY(&o->worked);
+    TAILQ_INSERT_TAIL(&o->worked, job, link);
+    pthread_mutex_unlock(&o->lock);
+    if (first)
+        tell_loop(o);
+}
+
+static void pass_job_on(struct offload *o, struct offload_job *job)
+{
+    struct offload *next = job->next;
+    job->next = NULL;
+    job->work = job->next_work;
+    offload_submit(next, job); /* it is the next one's from here on */
+    pthread_mutex_lock(&o->lock);
+    o->pending--;
+    pthread_mutex_unlock(&o->lock);
+}
+
 static void *offload_thread(void *arg)
 {
     struct offload *o = arg;
-    pthread_mutex_lock(&o->lock);
-    for (;;) {
-        while (TAILQ_EMPTY(&o->queued) && !o->stopping)
-            pthread_cond_wait(&o->more, &o->lock);
-        if (o->stopping)
-            break;
-        struct offload_job *job = TAILQ_FIRST(&o->queued);
-        TAILQ_REMOVE(&o->queued, job, link);
-        pthread_mutex_unlock(&o->lock);
+    struct offload_job *job;
+    while ((job = take_job(o)) != NULL) {
         job->work(job);
-        struct offload *next = job->next;
-        if (next != NULL) {
-            job->next = NULL;
-            job->work = job->next_work;
-            offload_submit(next, job); /* it is the next one's from here on */
-        }
-        pthread_mutex_lock(&o->lock);
-        if (next != NULL) {
-            o->pending--;
-            continue;
-        }
-        bool first = TAILQ_EMPTY(&o->worked);
-        TAILQ_INSERT_TAIL(&o->worked, job, link);
-        if (first) {
-            uint64_t one = 1;
-            ssize_t ignored = write(o->wake_fd, &one, sizeof(one));
-            (void)ignored; /* fails only when the counter is already huge: the loop is awake then */
-        }
+        if (job->next != NULL)
+            pass_job_on(o, job);
+        else
+            give_job_back(o, job);
     }
-    pthread_mutex_unlock(&o->lock);
     return NULL;
 }
 
@@ -129,8 +149,8 @@ void offload_submit(struct offload *o, struct offload_job *job)
     pthread_mutex_lock(&o->lock);
     o->pending++;
     TAILQ_INSERT_TAIL(&o->queued, job, link);
-    pthread_cond_signal(&o->more);
     pthread_mutex_unlock(&o->lock);
+    pthread_cond_signal(&o->more);
 }
 
 size_t offload_pending(struct offload *o)

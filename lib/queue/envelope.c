@@ -9,6 +9,7 @@
 #include "base/text.h"
 
 #define MAGIC          ENVELOPE_MAGIC
+#define PACK_FROM      1000 /* recipients */
 #define FLAGS_WIDTH    10
 #define ATTEMPTS_MAX   9999
 #define RECIPIENTS_MAX 1000000
@@ -93,27 +94,34 @@ static int format_field(const struct envelope *e, const struct field *f, struct 
     return line_safe(text) ? buf_printf(out, "%s %s\n", f->key, text) : -EINVAL;
 }
 
-static int format_recipient(struct envelope_recipient *r, size_t start, struct buf *out)
+int envelope_format_recipient(struct envelope_recipient *r, uint32_t offset, struct buf *out)
 {
     const char *orcpt = r->orcpt != NULL ? r->orcpt : "";
-    r->index = (uint32_t)(out->len - start);
+    r->index = offset;
     if (!line_safe(r->address) || !line_safe(orcpt) || strchr(orcpt, ' ') != NULL)
         return -EINVAL;
     return buf_printf(out, "rcpt %s notify=%" PRIu32 " orcpt=%s <%s>\n", recipient_status_text(r->status), r->notify,
                       orcpt, r->address);
 }
 
-int envelope_format(struct envelope *e, struct buf *out)
+int envelope_format_begin(const struct envelope *e, struct buf *out)
 {
-    size_t start = out->len;
     char first[ENVELOPE_FIRST_LINE + 1], state[ENVELOPE_STATE_LINE + 1];
     envelope_format_first_line(e, first);
     envelope_format_state(e, state);
     int r = buf_printf(out, "%s%sid %s\n", first, state, e->id);
     for (size_t i = 0; i < ARRAY_LENGTH(fields) && r == 0; i++)
         r = format_field(e, &fields[i], out);
+    return r;
+}
+
+int envelope_format(struct envelope *e, struct buf *out)
+{
+    size_t start = out->len;
+    char first[ENVELOPE_FIRST_LINE + 1];
+    int r = envelope_format_begin(e, out);
     for (size_t i = 0; i < e->recipient_count && r == 0; i++)
-        r = format_recipient(&e->recipients[i], start, out);
+        r = envelope_format_recipient(&e->recipients[i], (uint32_t)(out->len - start), out);
     if (r < 0)
         return r;
     if (out->len - start > ENVELOPE_MAX)
@@ -311,6 +319,44 @@ static void empty_texts(struct envelope *e)
             *(const char **)((char *)e + fields[i].offset) = "";
 }
 
+/* Moves the texts of the recipients together: of a head with thousands of them, their lines are most. */
+static void pack(struct envelope *e)
+{
+    if (e->recipient_count < PACK_FROM)
+        return;
+    char *to = e->storage + e->recipients[0].index;
+    for (size_t i = 0; i < e->recipient_count; i++) {
+        struct envelope_recipient *r = &e->recipients[i];
+        const char **const texts[] = {&r->orcpt, &r->address};
+        for (size_t k = 0; k < ARRAY_LENGTH(texts); k++) {
+            size_t len = strlen(*texts[k]) + 1;
+            if (len == 1) {
+                *texts[k] = "";
+                continue;
+            }
+            memmove(to, *texts[k], len);
+            *texts[k] = to;
+            to += len;
+        }
+    }
+    char *before = e->storage, *shorter = malloc((size_t)(to - before));
+    if (shorter == NULL)
+        return; /* it stays as long as it was */
+    memcpy(shorter, before, (size_t)(to - before));
+    for (size_t i = 0; i < e->recipient_count; i++) {
+        struct envelope_recipient *r = &e->recipients[i];
+        r->orcpt = r->orcpt[0] != '\0' ? shorter + (r->orcpt - before) : "";
+        r->address = r->address[0] != '\0' ? shorter + (r->address - before) : "";
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(fields); i++) {
+        const char **text = (const char **)((char *)e + fields[i].offset);
+        if (fields[i].kind == FIELD_TEXT && (*text)[0] != '\0')
+            *text = shorter + (*text - before);
+    }
+    e->storage = shorter;
+    free(before);
+}
+
 int envelope_parse(const char *text, size_t len, struct envelope *out)
 {
     *out = (struct envelope){0};
@@ -330,6 +376,8 @@ int envelope_parse(const char *text, size_t len, struct envelope *out)
     r = out->storage == NULL || out->recipients == NULL ? -ENOMEM : parse_lines(out, out->content_offset);
     if (r < 0)
         envelope_free(out);
+    else
+        pack(out);
     return r;
 }
 

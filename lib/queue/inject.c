@@ -266,24 +266,50 @@ static void drop_file(struct injection *i)
         unlinkat(i->injector->tmp_fd, i->head.id, 0);
 }
 
+static int injection_flush(struct injection *i)
+{
+    i->streamed = true;
+    int r = create_file(i);
+    if (r == 0)
+        r = whole_write(i->fd, i->pending.data, i->pending.len);
+    if (r == 0)
+        buf_clear(&i->pending);
+    return r;
+}
+
+/* The head of a message with thousands of recipients goes to the file in parts. */
+static int begin_head(struct injection *i, struct envelope *e)
+{
+    size_t written = 0;
+    int r = envelope_format_begin(e, &i->pending);
+    for (size_t k = 0; k < e->recipient_count && r == 0; k++) {
+        r = envelope_format_recipient(&e->recipients[k], (uint32_t)(written + i->pending.len), &i->pending);
+        if (r == 0 && i->pending.len > JOURNAL_MESSAGE_MAX) {
+            written += i->pending.len;
+            r = injection_flush(i);
+        }
+        if (written > ENVELOPE_MAX)
+            r = -ENOBUFS;
+    }
+    e->content_offset = i->head.content_offset = (uint32_t)(written + i->pending.len);
+    return r;
+}
+
 int injection_begin(struct injector *q, struct envelope *e, struct injection **out)
 {
     struct injection *i = calloc(1, sizeof(*i));
     if (i == NULL)
         return -ENOMEM;
     *i = (struct injection){.injector = q, .fd = -1};
-    buf_init(&i->pending, ENVELOPE_MAX + INJECTION_BUFFER);
+    buf_init(&i->pending, 2 * JOURNAL_MESSAGE_MAX);
     (void)buf_reserve(&i->pending, FIRST_BUFFER); /* what most messages fit in; if it fails, an append will tell */
     e->content_length = 0;
     queue_id_new(q->writer, e->id);
-    int r = envelope_format(e, &i->pending);
-    if (r == 0) {
-        i->head.flags = e->flags;
-        i->head.content_offset = e->content_offset;
-        memcpy(i->head.id, e->id, sizeof(e->id));
-        if (q->journal == NULL)
-            r = create_file(i);
-    }
+    i->head.flags = e->flags;
+    memcpy(i->head.id, e->id, sizeof(e->id));
+    int r = q->journal == NULL ? create_file(i) : 0;
+    if (r == 0)
+        r = begin_head(i, e);
     if (r < 0) {
         injection_abort(i);
         return r;
@@ -304,16 +330,6 @@ uint64_t injection_length(const struct injection *i)
     return i->head.content_length;
 }
 
-static int injection_flush(struct injection *i)
-{
-    int r = create_file(i);
-    if (r == 0)
-        r = whole_write(i->fd, i->pending.data, i->pending.len);
-    if (r == 0)
-        buf_clear(&i->pending);
-    return r;
-}
-
 /* What may go through the journal stays in memory until the commit, as long as not too much of it does. */
 static bool hold(struct injection *i, const void *data, size_t len)
 {
@@ -332,7 +348,6 @@ int injection_write(struct injection *i, const void *data, size_t len)
     if (hold(i, data, len))
         return 0;
     if (i->pending.len > 0 && i->pending.len + len > INJECTION_BUFFER) {
-        i->streamed = true;
         release_held(i);
         int r = injection_flush(i);
         if (r < 0)
