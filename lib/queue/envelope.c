@@ -357,28 +357,37 @@ static void pack(struct envelope *e)
     free(before);
 }
 
-int envelope_parse(const char *text, size_t len, struct envelope *out)
+int envelope_parse_own(char *text, size_t len, struct envelope *out)
 {
-    *out = (struct envelope){0};
+    *out = (struct envelope){.storage = text};
     empty_texts(out);
-    int r = parse_first_line(text, len, out);
+    int r = text == NULL ? -ENOMEM : parse_first_line(text, len, out);
     if (r == 0 && out->content_offset > len)
         r = -EPROTO;
     if (r == 0)
         r = parse_state(text + ENVELOPE_STATE_OFFSET, out);
-    if (r < 0)
-        return r;
-    size_t recipients = count_recipients(text, out->content_offset);
+    size_t recipients = r == 0 ? count_recipients(text, out->content_offset) : 0;
     if (recipients > RECIPIENTS_MAX)
-        return -EPROTO;
-    out->storage = text_dup_n(text, out->content_offset);
-    out->recipients = calloc(recipients + 1, sizeof(*out->recipients));
-    r = out->storage == NULL || out->recipients == NULL ? -ENOMEM : parse_lines(out, out->content_offset);
+        r = -EPROTO;
+    if (r == 0)
+        out->recipients = calloc(recipients + 1, sizeof(*out->recipients));
+    if (r == 0)
+        r = out->recipients == NULL ? -ENOMEM : parse_lines(out, out->content_offset);
     if (r < 0)
         envelope_free(out);
     else
         pack(out);
     return r;
+}
+
+int envelope_parse(const char *text, size_t len, struct envelope *out)
+{
+    uint32_t head = 0;
+    int r = envelope_peek(text, len, &head, NULL);
+    *out = (struct envelope){0};
+    if (r < 0 || head > len)
+        return -EPROTO;
+    return envelope_parse_own(text_dup_n(text, head), head, out);
 }
 
 void envelope_free(struct envelope *e)

@@ -88,6 +88,8 @@ void envelope_format_first_line(const struct envelope *e, char line[ENVELOPE_FIR
 int envelope_peek(const char *first_line, size_t len, uint32_t *envelope_bytes, uint64_t *content_bytes);
 /* Parses a whole head.  0, -EPROTO (not a queue file of ours), -ENOMEM.  Free with envelope_free. */
 int envelope_parse(const char *text, size_t len, struct envelope *out);
+/* The same from memory that becomes the envelope's, in any case: a large head is not copied.  NULL: -ENOMEM. */
+int envelope_parse_own(char *text, size_t len, struct envelope *out);
 void envelope_free(struct envelope *e);
 
 /* "todo", "done", … */

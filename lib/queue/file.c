@@ -32,12 +32,13 @@ int queue_file_read(int fd, struct envelope *out)
     if (head <= (size_t)n) {
         r = envelope_parse(first, head, out);
     } else {
-        _cleanup_(freep) char *text = (off_t)head <= st.st_size ? malloc(head) : NULL;
+        _cleanup_(freep) char *text = (off_t)head <= st.st_size ? malloc(head + 1) : NULL;
         if (text == NULL)
             return (off_t)head <= st.st_size ? -ENOMEM : -EPROTO;
         r = whole_read_at(fd, text, head, 0);
+        text[head] = '\0';
         if (r == 0)
-            r = envelope_parse(text, head, out);
+            r = envelope_parse_own(TAKE_PTR(text), head, out);
     }
     bool whole = r == 0 && out->content_length > 0 && (uint64_t)st.st_size >= out->content_offset + out->content_length;
     if (r == 0 && !whole) {
