@@ -162,7 +162,7 @@ static bool may_begin(void *arg, const struct fair_share *share)
     const struct qmgr *q = arg;
     size_t limit = share->key.lane == LANE_BULK ? q->active_max / 5 * 4 : q->active_max;
     bool greedy = share->key.tenant->active >= q->active_max / 2 && HASH_COUNT(q->ready.shares) > 1;
-    return q->active_count < limit && !greedy;
+    return q->active_count < limit && q->active_recipients < (size_t)q->settings.active_recipients_max && !greedy;
 }
 
 static struct message *next_ready(struct qmgr *q)

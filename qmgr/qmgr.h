@@ -36,7 +36,7 @@ struct qmgr {
     struct message *messages; /* all, by id */
     struct tenants tenants;
     struct fair_queue ready; /* messages in line for a round */
-    size_t active_count, active_max;
+    size_t active_count, active_max, active_recipients;
     struct timetable timetable;
     size_t held_timed; /* of those in it, on hold */
     struct rules rules;

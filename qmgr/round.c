@@ -230,6 +230,7 @@ static void enter(struct qmgr *q, struct message *m, struct round *r)
     m->round = r;
     r->rules_seen = q->rules.generation;
     q->active_count++;
+    q->active_recipients += r->envelope.recipient_count;
     r->tenant = tenant_get(&q->tenants, &q->settings, r->envelope.tenant);
     r->tenant->active++;
     m->tenant = r->tenant->number;
@@ -241,6 +242,7 @@ static void leave(struct round *r)
     struct message *m = r->message;
     record_write(r);
     r->qmgr->active_count--;
+    r->qmgr->active_recipients -= r->envelope.recipient_count;
     r->tenant->active--;
     m->round = NULL;
     m->phase = MESSAGE_HELD; /* in no list */

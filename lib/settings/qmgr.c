@@ -23,6 +23,8 @@ static const struct conf_param params[] = {
      "Tell the sender once that a message waits when it is this old; 0 = never"},
     {"active_messages_max", CONF_INT, AT(active_messages_max), "20000", 100, 1000000, NULL,
      "Messages worked on at a time; others wait in the queue"},
+    {"active_recipients_max", CONF_INT, AT(active_recipients_max), "200000", 1000, 10000000, NULL,
+     "Recipients of all messages worked on; no further message is begun beyond it"},
     {"greylist_retry", CONF_DURATION, AT(greylist_retry_ms), "1m", 1000, DAY_MS, NULL,
      "Wait after a first attempt that was put off with 450 or 451, if retry_min is longer"},
     {"site_concurrency_start", CONF_INT, AT(site_concurrency_start), "5", 1, 10000, NULL,

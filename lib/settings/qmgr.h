@@ -10,7 +10,7 @@ struct settings_qmgr {
     int64_t retry_min_ms, retry_max_ms;
     int64_t lifetime_ms, bounce_lifetime_ms;
     int64_t delay_warning_ms; /* 0 = none */
-    int64_t active_messages_max;
+    int64_t active_messages_max, active_recipients_max;
     int64_t greylist_retry_ms;
     int64_t site_concurrency_start, site_concurrency_max;
     int64_t deliveries_max;
