@@ -168,7 +168,8 @@ static int notice_begin(struct report *r, struct injection **out)
     struct envelope envelope = {.arrived_us = clock_wall_us(),
                                 .sender = "",
                                 .tenant = about(r)->tenant,
-                                .flags = ENVELOPE_NOTICE,
+                                /* RFC 8689 section 5: what it tells is as private as the message was. */
+                                .flags = ENVELOPE_NOTICE | (about(r)->flags & ENVELOPE_REQUIRETLS),
                                 .recipients = &to,
                                 .recipient_count = 1};
     return injection_begin(r->office->setup.injector, &envelope, out);
@@ -209,6 +210,12 @@ static void report_notify(struct report *r)
 /* -- the steps before it --------------------------------------------------------------------------------------------
  */
 
+/* RFC 3461 section 4.3; of what is no text, or was not to be seen on its way, the header is enough. */
+static bool returns_all(const struct ipc_bounce *b)
+{
+    return b->ret == MAIL_DSN_RET_FULL && (b->flags & (ENVELOPE_BINARY | ENVELOPE_REQUIRETLS)) == 0;
+}
+
 /* In the helper thread. */
 static void prepare_work(struct offload_job *step)
 {
@@ -217,7 +224,7 @@ static void prepare_work(struct offload_job *step)
     const struct office_setup *s = &r->office->setup;
     remember_failures(s->suppression, s->settings, b, &r->remembered);
     if (r->owed.to != NULL)
-        r->read_error = original_read(r->fd, b->content_offset, b->content_length, b->ret == MAIL_DSN_RET_FULL,
+        r->read_error = original_read(r->fd, b->content_offset, b->content_length, returns_all(b),
                                       (size_t)s->settings->bounce_size_limit_bytes, &r->original);
 }
 

@@ -108,6 +108,7 @@ struct round {
     uint32_t rule;       /* that did, RULE_NOT_KNOWN = several */
     uint32_t rules_seen; /* generation of the rules when the round began, or put the first one off */
     bool looked;         /* it is on hold, and only looked at */
+    bool unreleased;     /* its sender does not want it to leave before envelope.release_s */
     bool early;          /* only the sender is told of the delay: the next attempt is not due */
     bool too_old;        /* its lifetime ended before it was tried again */
     bool routing;        /* parts are being routed just now */

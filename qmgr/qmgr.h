@@ -104,6 +104,8 @@ void round_check(struct round *r);
 void round_abandon(struct round *r, int64_t wait_ms);
 /* Leaves the round; its message then stands in no list. */
 void round_end(struct round *r);
+/* When its lifetime begins: at its arrival, or when it may leave.  Microseconds since 1970. */
+int64_t round_begins_us(const struct round *r);
 /* When its lifetime ends, wall-clock seconds. */
 int64_t round_expires_s(const struct round *r);
 /* Gives a recipient to the part with this route ("route:NAME").  1 = it has to be routed yet, 0 = it is under way,

@@ -124,10 +124,11 @@ static bool is_delayed(const struct envelope_recipient *rcpt)
 /* When the sender is to be told of the delay, wall-clock seconds; 0 = never, or done. */
 static int64_t warning_time_s(const struct round *r)
 {
-    int64_t after_ms = r->qmgr->settings.delay_warning_ms;
-    if (after_ms == 0 || r->envelope.warned || r->envelope.sender[0] == '\0' || (r->envelope.flags & ENVELOPE_NOTICE))
+    int64_t after_ms = r->qmgr->settings.delay_warning_ms, by_s = r->envelope.notify_by_s;
+    if ((after_ms == 0 && by_s == 0) || r->envelope.warned || r->envelope.sender[0] == '\0' || (r->envelope.flags & ENVELOPE_NOTICE))
         return 0;
-    return (r->envelope.arrived_us / 1000 + after_ms + 999) / 1000;
+    int64_t when = after_ms > 0 ? (round_begins_us(r) / 1000 + after_ms + 999) / 1000 : 0;
+    return by_s > 0 && (when == 0 || by_s < when) ? by_s : when;
 }
 
 static bool warning_due(const struct round *r)
@@ -205,7 +206,10 @@ static void put_off(struct round *r)
     struct message *m = r->message;
     /* Whoever ended or changed a rule meanwhile did not find this message among those that wait. */
     bool stale = (r->suspended > 0 || (r->early && m->rule != 0)) && r->rules_seen != q->rules.generation;
-    int64_t due = stale ? clock_wall_s() + 1 : r->early ? m->path_due_s : next_due_s(r);
+    int64_t due = stale           ? clock_wall_s() + 1
+                  : r->unreleased ? r->envelope.release_s
+                  : r->early      ? m->path_due_s
+                                  : next_due_s(r);
     int64_t look = warning_time_s(r);
     m->rule = r->early ? m->rule : r->rule;
     round_end(r);

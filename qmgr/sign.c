@@ -81,7 +81,8 @@ static bool nothing_to_sign(const struct qmgr *q)
 void sign_request(struct round *r)
 {
     struct signer *s = least_busy(r->qmgr);
-    if (nothing_to_sign(r->qmgr)) {
+    /* A body that is no text in lines has no canonical form that others would agree on. */
+    if (nothing_to_sign(r->qmgr) || r->envelope.flags & ENVELOPE_BINARY) {
         round_signed(r, "", "none");
         return;
     }

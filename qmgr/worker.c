@@ -163,6 +163,9 @@ static int send_job(struct job *j, const struct part *p, const struct ipc_delive
         .headers = r->headers,
         .ret = e->ret,
         .envid = e->envid,
+        .return_by_s = (uint64_t)e->return_by_s,
+        .notify_by_s = (uint64_t)e->notify_by_s,
+        .mt_priority = e->mt_priority,
         .messages_per_connection = p->site->rule != NULL ? (uint32_t)p->site->rule->messages_per_connection : 0,
         .recipients = recipients,
         .recipients_count = (uint32_t)j->count};

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "smtp-out/job.h"
 #include "log/log.h"
@@ -79,7 +80,14 @@ static void decide_unfit(struct job *j)
     bool header_may_be_utf8 = j->flags & ENVELOPE_SMTPUTF8 && j->flags & ENVELOPE_8BIT;
     if (limit > 0 && j->content_length + strlen(j->headers) > limit)
         fail_for(j, NULL, TROUBLE_TOO_LARGE, "takes no message of this size");
-    if (j->flags & ENVELOPE_8BIT && !offers(j, SMTP_EXT_8BITMIME))
+    bool binary = j->flags & ENVELOPE_BINARY;
+    if (binary && (!offers(j, SMTP_EXT_BINARYMIME) || !offers(j, SMTP_EXT_CHUNKING)))
+        fail_for(j, NULL, TROUBLE_NEEDS_BINARYMIME, "does not offer BINARYMIME, which this message needs");
+    if (j->flags & ENVELOPE_REQUIRETLS && !offers(j, SMTP_EXT_REQUIRETLS))
+        fail_for(j, NULL, TROUBLE_NEEDS_REQUIRETLS, "does not offer REQUIRETLS, which this message needs");
+    else if (j->flags & ENVELOPE_REQUIRETLS && !j->session->verified)
+        fail_for(j, NULL, TROUBLE_NEEDS_REQUIRETLS, "could not prove who it is, which this message needs (REQUIRETLS)");
+    if (j->flags & ENVELOPE_8BIT && !binary && !offers(j, SMTP_EXT_8BITMIME))
         fail_for(j, NULL, TROUBLE_NEEDS_8BITMIME, "does not offer 8BITMIME, which this message needs");
     if (offers(j, SMTP_EXT_SMTPUTF8))
         return;
@@ -93,13 +101,30 @@ static void decide_unfit(struct job *j)
 /* -- commands
  * ---------------------------------------------------------------------------------------------------------- */
 
+/* RFC 2852 section 4.1.4.1: what is left of the time. */
+static void format_by(const struct job *j, struct buf *line)
+{
+    uint64_t by = j->return_by_s > 0 ? j->return_by_s : j->notify_by_s;
+    int64_t left = (int64_t)by - clock_wall_s();
+    if (by == 0 || !offers(j, SMTP_EXT_DELIVERBY) || (j->return_by_s > 0 && left <= 0))
+        return;
+    buf_printf(line, " BY=%lld;%c", (long long)left, j->return_by_s > 0 ? 'R' : 'N');
+}
+
 static int format_mail(const struct job *j, struct buf *line)
 {
     buf_printf(line, "MAIL FROM:<%s>", j->sender);
     if (offers(j, SMTP_EXT_SIZE))
         buf_printf(line, " SIZE=%llu", (unsigned long long)(j->content_length + strlen(j->headers)));
-    if (offers(j, SMTP_EXT_8BITMIME) && j->flags & (ENVELOPE_8BIT | ENVELOPE_BODY_8BITMIME))
+    if (j->flags & ENVELOPE_BINARY)
+        buf_append_str(line, " BODY=BINARYMIME");
+    else if (offers(j, SMTP_EXT_8BITMIME) && j->flags & (ENVELOPE_8BIT | ENVELOPE_BODY_8BITMIME))
         buf_append_str(line, " BODY=8BITMIME");
+    if (j->flags & ENVELOPE_REQUIRETLS)
+        buf_append_str(line, " REQUIRETLS");
+    if (offers(j, SMTP_EXT_MT_PRIORITY) && j->mt_priority[0] != '\0')
+        buf_printf(line, " MT-PRIORITY=%s", j->mt_priority);
+    format_by(j, line);
     if (offers(j, SMTP_EXT_SMTPUTF8) && j->flags & ENVELOPE_SMTPUTF8)
         buf_append_str(line, " SMTPUTF8");
     if (offers(j, SMTP_EXT_DSN) && j->ret != MAIL_DSN_RET_UNSET)
@@ -132,6 +157,8 @@ static int send_step(struct job *j, unsigned step)
         r = format_mail(j, &line);
     else if (step < step_data(&j->deliver))
         r = format_rcpt(j, &j->recipients[j->deliver.pending[step - STEP_RCPT]], &line);
+    else if (j->deliver.chunks)
+        r = buf_printf(&line, "BDAT %llu LAST\r\n", (unsigned long long)(j->content_length + strlen(j->headers)));
     else
         r = buf_append_str(&line, "DATA\r\n");
     if (r == 0)
@@ -187,6 +214,8 @@ static void end_without_data(struct job *j)
     job_transaction_over(j);
 }
 
+static void begin_content(struct job *j);
+
 /* Sends what may be sent now: all of it to a server that pipelines, else one command at a time. */
 static void send_commands(struct job *j)
 {
@@ -201,6 +230,10 @@ static void send_commands(struct job *j)
             return;
         }
         d->sent++;
+        if (d->chunks && d->sent > step_data(d)) {
+            begin_content(j);
+            return;
+        }
     }
     expect_next(j);
 }
@@ -212,7 +245,7 @@ static void end_content(struct job *j)
 {
     struct deliver *d = &j->deliver;
     bool line_is_open = d->content_sent > 0 && memcmp(d->tail, "\r\n", 2) != 0;
-    int r = stream_write_str(j->session->stream, line_is_open ? "\r\n.\r\n" : ".\r\n");
+    int r = d->chunks ? 0 : stream_write_str(j->session->stream, line_is_open ? "\r\n.\r\n" : ".\r\n");
     if (r < 0) {
         break_off_for(j, TROUBLE_OURS, text_errno(r));
         return;
@@ -234,7 +267,7 @@ static ssize_t copy_content(struct job *j, size_t n)
     struct deliver *d = &j->deliver;
     struct buf *out = stream_output(j->session->stream);
     char chunk[CHUNK_MAX];
-    bool in_place = !(j->flags & ENVELOPE_LEADING_DOTS);
+    bool in_place = d->chunks || !(j->flags & ENVELOPE_LEADING_DOTS);
     int r = in_place ? buf_reserve(out, n) : 0;
     if (r < 0)
         return r;
@@ -360,7 +393,7 @@ static void content_replied(struct job *j, const struct smtp_reply *reply)
         f.verdict = verdict_decide(STAGE_CONTENT, 0, (struct mail_status){0});
     decide_pending(j, &f);
     j->session->messages++;
-    j->session->reset_first = false;
+    j->session->reset_first = d->chunks && d->accepted_count == 0;
     if (!d->ended) {
         session_free(j->session);
         j->session = NULL;
@@ -376,7 +409,7 @@ static void deliver_replied(void *arg, const struct smtp_reply *reply)
         server_closes(j, reply);
         return;
     }
-    if (d->sending) {
+    if (d->sending && !(d->chunks && d->replied < step_data(d))) {
         content_replied(j, reply);
         return;
     }
@@ -394,7 +427,8 @@ static void deliver_replied(void *arg, const struct smtp_reply *reply)
         mail_replied(j, reply);
     else if (step >= STEP_RCPT)
         rcpt_replied(j, step, reply);
-    send_commands(j);
+    if (!d->sending) /* a chunk goes out with the commands before it */
+        send_commands(j);
 }
 
 static void deliver_drained(void *arg)
@@ -424,7 +458,7 @@ static const struct session_ops deliver_ops = {
 void deliver_start(struct job *j)
 {
     struct deliver *d = &j->deliver;
-    *d = (struct deliver){.pipelining = offers(j, SMTP_EXT_PIPELINING)};
+    *d = (struct deliver){.pipelining = offers(j, SMTP_EXT_PIPELINING), .chunks = j->flags & ENVELOPE_BINARY};
     session_set_owner(j->session, &deliver_ops, j);
     decide_unfit(j);
     for (size_t i = 0; i < j->count; i++)

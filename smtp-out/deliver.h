@@ -17,7 +17,8 @@ struct deliver {
     uint8_t pending[IPC_RECIPIENTS_MAX], accepted[IPC_RECIPIENTS_MAX];
     unsigned pending_count, accepted_count;
     bool pipelining, mail_refused;
-    bool sending, ended; /* the content; its final dot went out */
+    bool chunks;         /* BDAT instead of DATA (RFC 3030) */
+    bool sending, ended; /* the content; its final dot, or byte, went out */
     size_t headers_sent;
     uint64_t content_sent;
     char tail[2]; /* the last two bytes of content */

@@ -61,7 +61,7 @@ static void job_destroy(struct job *j)
         for (size_t k = 0; k < ARRAY_LENGTH(texts); k++)
             free(texts[k]);
     }
-    char *const texts[] = {j->key, j->queue_id, j->site_key, j->domain, j->sender, j->headers, j->envid};
+    char *const texts[] = {j->key, j->queue_id, j->site_key, j->domain, j->sender, j->headers, j->envid, j->mt_priority};
     for (size_t k = 0; k < ARRAY_LENGTH(texts); k++)
         free(texts[k]);
     free(j->recipients);
@@ -106,6 +106,7 @@ static bool copy_texts(struct job *j, const struct ipc_deliver *order)
     } texts[] = {
         {&j->queue_id, order->queue_id}, {&j->site_key, order->site},   {&j->domain, order->domain},
         {&j->sender, order->sender},     {&j->headers, order->headers}, {&j->envid, order->envid},
+        {&j->mt_priority, order->mt_priority},
     };
     j->key = job_key(order->job, order->queue_id);
     bool complete = j->key != NULL;
@@ -139,6 +140,8 @@ static struct job *job_new(struct out *out, const struct ipc_deliver *order, int
         .number = order->job,
         .flags = order->flags,
         .ret = order->ret,
+        .return_by_s = order->return_by_s,
+        .notify_by_s = order->notify_by_s,
         .content_offset = order->content_offset,
         .content_length = order->content_length,
         .messages_per_connection = order->messages_per_connection,

@@ -20,8 +20,9 @@ struct job {
     struct out *out;
     char *key; /* "number/queue id" */
     uint64_t number;
-    char *queue_id, *site_key, *domain, *sender, *headers, *envid;
+    char *queue_id, *site_key, *domain, *sender, *headers, *envid, *mt_priority;
     uint32_t flags, ret;
+    uint64_t return_by_s, notify_by_s; /* RFC 2852; 0 = none */
     uint64_t content_offset, content_length;
     int fd;
     struct job_recipient *recipients;

@@ -53,6 +53,7 @@ static void session_secure(void *arg)
     struct session *s = arg;
     struct stream_tls_info info;
     stream_tls_info(s->stream, &info);
+    s->verified = info.verified;
     snprintf(s->tls, sizeof(s->tls), "%.20s/%.80s/%s", info.version, info.cipher,
              info.verified ? "verified" : "unverified");
     log_debug("connection to %s: TLS %s%s%s", s->relay, s->tls, info.verified ? "" : ": ", info.verify_error);

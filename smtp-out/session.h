@@ -41,6 +41,7 @@ struct session {
     char *site;                    /* which deliveries may use it */
     char relay[SESSION_RELAY_MAX]; /* for results and the log */
     char tls[SESSION_TLS_MAX];     /* "TLSv1.3/TLS_AES_256_GCM_SHA384/verified" or "none" */
+    bool verified;                 /* TLS, and it is who it should be */
     unsigned messages;             /* carried so far */
     unsigned messages_max;         /* then it is not used again, as the site has it; 0 = no limit of the site's */
     bool reset_first;              /* the last transaction was not finished: RSET goes before MAIL */

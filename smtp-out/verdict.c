@@ -98,6 +98,8 @@ struct verdict verdict_of_trouble(enum trouble trouble)
         [TROUBLE_TOO_LARGE] = {OUTCOME_FAILED, BLAME_MESSAGE, 552, {5, 3, 4}},
         [TROUBLE_NEEDS_8BITMIME] = {OUTCOME_FAILED, BLAME_MESSAGE, 554, {5, 6, 3}},
         [TROUBLE_NEEDS_SMTPUTF8] = {OUTCOME_FAILED, BLAME_MESSAGE, 550, {5, 6, 7}},
+        [TROUBLE_NEEDS_BINARYMIME] = {OUTCOME_FAILED, BLAME_MESSAGE, 554, {5, 6, 3}},
+        [TROUBLE_NEEDS_REQUIRETLS] = {OUTCOME_FAILED, BLAME_MESSAGE, 550, {5, 7, 30}},
     };
     return verdicts[trouble];
 }

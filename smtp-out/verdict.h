@@ -48,6 +48,8 @@ enum trouble {
     TROUBLE_TOO_LARGE,         /* RFC 1870 */
     TROUBLE_NEEDS_8BITMIME,    /* RFC 6152 */
     TROUBLE_NEEDS_SMTPUTF8,    /* RFC 6531 */
+    TROUBLE_NEEDS_BINARYMIME,  /* RFC 3030 */
+    TROUBLE_NEEDS_REQUIRETLS,  /* RFC 8689 */
     TROUBLE_COUNT,
 };
 struct verdict verdict_of_trouble(enum trouble trouble);

@@ -14,6 +14,11 @@ void cmd_data(struct session *s, char *argument)
         session_refuse(s, 503, "5.5.1", "send MAIL and RCPT first");
         return;
     }
+    /* RFC 3030 sections 2 and 3 */
+    if (t->content != NULL || t->mail.body == SMTP_BODY_BINARYMIME) {
+        session_refuse(s, 503, "5.5.1", "this message needs BDAT");
+        return;
+    }
     /* RFC 2920 section 3.1: a client that pipelines learns here that none of its recipients was taken. */
     if (t->recipients.count == 0) {
         session_refuse(s, 554, "5.5.1", "no valid recipients");
@@ -30,7 +35,7 @@ void cmd_data(struct session *s, char *argument)
     s->phase = SESSION_DATA;
 }
 
-static void content_refused(struct session *s, const struct content_fault *fault)
+void command_content_refused(struct session *s, const struct content_fault *fault)
 {
     struct transaction *t = s->transaction;
     if (content_error(t->content) != 0)
@@ -56,7 +61,7 @@ void command_data_content(struct session *s, struct buf *in)
         return;
     const struct content_fault *fault = content_fault(t->content);
     if (fault != NULL)
-        content_refused(s, fault);
+        command_content_refused(s, fault);
     else
         transaction_commit(t);
 }

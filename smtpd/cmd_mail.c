@@ -3,6 +3,7 @@
  *
  *     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
  */
+#include "base/clock.h"
 #include "base/text.h"
 #include "smtpd/command.h"
 #include "smtpd/transaction.h"
@@ -53,6 +54,16 @@ static bool check_size(struct session *s, const struct smtp_mail *mail)
     return true;
 }
 
+/* RFC 4865 section 5 */
+static bool check_release(struct session *s, const struct smtp_mail *mail)
+{
+    int64_t longest_s = s->server->settings.future_release_max_ms / 1000;
+    if (mail->hold_for_s <= longest_s && mail->hold_until_s <= clock_wall_s() + longest_s)
+        return true;
+    session_refuse(s, 501, "5.5.4", "messages are held for %lld seconds at most", (long long)longest_s);
+    return false;
+}
+
 void cmd_mail(struct session *s, char *argument)
 {
     struct smtp_mail mail;
@@ -63,7 +74,7 @@ void cmd_mail(struct session *s, char *argument)
     }
     if (!check_login(s))
         return;
-    int r = smtp_mail_parse(argument, &mail, &fault);
+    int r = smtp_mail_parse(argument, session_offers(s), &mail, &fault);
     if (r != 0) {
         refuse_argument(s, r, &fault);
         return;
@@ -73,7 +84,7 @@ void cmd_mail(struct session *s, char *argument)
         session_refuse(s, 555, "5.5.4", "parameters need EHLO");
         return;
     }
-    if (!check_size(s, &mail))
+    if (!check_size(s, &mail) || !check_release(s, &mail))
         return;
     s->transaction = transaction_new(s, &mail);
     if (s->transaction == NULL)

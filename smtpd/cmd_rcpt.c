@@ -71,7 +71,11 @@ void cmd_rcpt(struct session *s, char *argument)
         session_refuse(s, 503, "5.5.1", "send MAIL first");
         return;
     }
-    int r = smtp_rcpt_parse(argument, t->mail.smtputf8, &rcpt, &fault);
+    if (t->content != NULL) {
+        session_refuse(s, 503, "5.5.1", "the content has begun");
+        return;
+    }
+    int r = smtp_rcpt_parse(argument, session_offers(s), t->mail.smtputf8, &rcpt, &fault);
     if (r != 0) {
         refuse_argument(s, r, &fault);
         return;

@@ -26,7 +26,9 @@ static const struct {
     [SMTP_VERB_VRFY] = {cmd_vrfy, NEEDS_HELLO},
     [SMTP_VERB_HELP] = {cmd_help, 0},
     [SMTP_VERB_QUIT] = {cmd_quit, NO_ARGUMENT},
-    /* EXPN and BDAT are known words without a function: 502. */
+    [SMTP_VERB_XCLIENT] = {cmd_xclient, 0},
+    [SMTP_VERB_BDAT] = {cmd_bdat, NEEDS_HELLO},
+    /* EXPN is a known word without a function: 502. */
 };
 
 /* First words of HTTP: a browser made to post a form at us would otherwise have its body run as commands. */

@@ -12,8 +12,14 @@ void command_auth_response(struct session *s, char *line, size_t len);
 /* Content after DATA: consumes what belongs to the message. */
 void command_data_content(struct session *s, struct buf *in);
 
+/* Bytes of the chunk after BDAT. */
+void command_bdat_chunk(struct session *s, struct buf *in);
+struct content_fault;
+void command_content_refused(struct session *s, const struct content_fault *fault);
+
 /* argument: what followed the verb, "" = nothing. */
 void cmd_auth(struct session *s, char *argument);
+void cmd_bdat(struct session *s, char *argument);
 void cmd_data(struct session *s, char *argument);
 void cmd_ehlo(struct session *s, char *argument);
 void cmd_helo(struct session *s, char *argument);
@@ -25,5 +31,8 @@ void cmd_rcpt(struct session *s, char *argument);
 void cmd_rset(struct session *s, char *argument);
 void cmd_starttls(struct session *s, char *argument);
 void cmd_vrfy(struct session *s, char *argument);
+void cmd_xclient(struct session *s, char *argument);
+/* Whether the name can stand in a trace field. */
+bool command_helo_is_harmless(const char *name);
 
 #endif

@@ -41,13 +41,14 @@ static const struct content_fault faults[FAULT_COUNT] = {
 struct content {
     const struct settings_smtpd *settings;
     const char *hostname;
-    bool submission;
+    struct content_rules rules;
     struct injection *injection;
     struct smtp_data_decoder decoder;
     struct mail_header_walker header;
     bool in_body;
     unsigned froms, hops;
     bool has_date, has_message_id;
+    bool after_cr, mended_text, mended_dots; /* while line ends are mended */
     uint32_t lane; /* ENVELOPE_BULK or ENVELOPE_TRANSACTIONAL: what the header asked for */
     const struct content_fault *fault;
     int error;
@@ -126,7 +127,7 @@ static bool note_message_id(struct content *c, const struct mail_field *f)
 
 static bool drop_if_submitted(struct content *c, const struct mail_field *f)
 {
-    return !c->submission;
+    return !c->rules.submission;
 }
 
 static const struct {
@@ -189,12 +190,12 @@ static int on_field(void *arg, const struct mail_field *f)
 static void complete_header(struct content *c)
 {
     char date[MAIL_DATE_MAX];
-    if (c->submission && !c->has_date) {
+    if (c->rules.submission && !c->has_date) {
         content_write_str(c, "Date: ");
         content_write_str(c, mail_date_format(clock_wall_s(), date));
         content_write_str(c, "\r\n");
     }
-    if (c->submission && !c->has_message_id) {
+    if (c->rules.submission && !c->has_message_id) {
         content_write_str(c, "Message-ID: ");
         content_write_str(c, mail_message_id(c->hostname, c->message_id));
         content_write_str(c, "\r\n");
@@ -204,10 +205,9 @@ static void complete_header(struct content *c)
     mail_header_deinit(&c->header);
 }
 
-/* Decoded content, in portions. */
-static int on_content(void *arg, const char *data, size_t len)
+/* Content in portions, line ends as they are to be. */
+static int take(struct content *c, const char *data, size_t len)
 {
-    struct content *c = arg;
     if (c->fault != NULL)
         return 0;
     if (c->settings->max_message_size_bytes > 0 && c->decoder.bytes > (uint64_t)c->settings->max_message_size_bytes)
@@ -227,10 +227,48 @@ static int on_content(void *arg, const char *data, size_t len)
     return 0;
 }
 
+/* Where the content ends was told by the strict rule; what stands before it is mended. */
+static int mend_line_ends(struct content *c, const char *data, size_t len, struct buf *out)
+{
+    int r = 0;
+    for (size_t i = 0; i < len && r == 0; i++) {
+        bool ended = c->after_cr, lf = data[i] == '\n';
+        c->after_cr = data[i] == '\r';
+        if (ended || lf) {
+            r = buf_append(out, "\r\n", 2);
+            c->mended_text = false;
+        }
+        if (r != 0 || c->after_cr || lf)
+            continue;
+        c->mended_dots |= !c->mended_text && data[i] == '.';
+        c->mended_text = true;
+        r = buf_append_char(out, data[i]);
+    }
+    return r;
+}
+
+static int on_content(void *arg, const char *data, size_t len)
+{
+    struct content *c = arg;
+    struct buf mended;
+    if (!c->rules.normalises || c->rules.binary)
+        return take(c, data, len);
+    buf_init(&mended, 2 * len + 2);
+    int r = mend_line_ends(c, data, len, &mended);
+    if (r == 0)
+        take(c, buf_str(&mended), mended.len);
+    else
+        content_fail(c, FAULT_STORAGE);
+    buf_deinit(&mended);
+    return 0;
+}
+
 /* What can only be told when all bytes were seen. */
 static void content_end(struct content *c)
 {
     const struct smtp_data_decoder *d = &c->decoder;
+    if (c->after_cr)
+        take(c, "\r\n", 2);
     if (!c->in_body && c->fault == NULL) {
         int r = mail_header_finish(&c->header);
         if (r == MAIL_HEADER_MALFORMED)
@@ -239,14 +277,29 @@ static void content_end(struct content *c)
             complete_header(c);
     }
     /* A stray line end also makes other faults look wrong: it is the one to tell. */
-    if (d->has_bare_cr || d->has_bare_lf) {
+    bool strict = !c->rules.binary && !c->rules.normalises;
+    if (strict && (d->has_bare_cr || d->has_bare_lf)) {
         content_fail(c, FAULT_BARE_LINE_END);
         c->fault = &faults[FAULT_BARE_LINE_END];
     }
-    if (d->has_nul)
+    if (d->has_nul && !c->rules.binary)
         content_fail(c, FAULT_NUL);
-    if (c->settings->max_line_length > 0 && d->longest_line > (uint64_t)c->settings->max_line_length)
+    if (!c->rules.binary && c->settings->max_line_length > 0 && d->longest_line > (uint64_t)c->settings->max_line_length)
         content_fail(c, FAULT_LINE_TOO_LONG);
+}
+
+void content_chunk(struct content *c, const char *data, size_t len)
+{
+    smtp_data_look(&c->decoder, data, len);
+    on_content(c, data, len);
+}
+
+void content_chunks_end(struct content *c)
+{
+    bool ended = smtp_data_look_end(&c->decoder);
+    if (!ended && !c->rules.binary && !c->after_cr)
+        on_content(c, "\r\n", 2);
+    content_end(c);
 }
 
 int content_feed(struct content *c, const char *data, size_t len, size_t *used)
@@ -257,13 +310,13 @@ int content_feed(struct content *c, const char *data, size_t len, size_t *used)
     return 0;
 }
 
-struct content *content_new(const struct settings_smtpd *settings, const char *hostname, bool submission,
+struct content *content_new(const struct settings_smtpd *settings, const char *hostname, const struct content_rules *rules,
                             struct injection *injection)
 {
     struct content *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return NULL;
-    *c = (struct content){.settings = settings, .hostname = hostname, .submission = submission, .injection = injection};
+    *c = (struct content){.settings = settings, .hostname = hostname, .rules = *rules, .injection = injection};
     smtp_data_decoder_init(&c->decoder);
     mail_header_init(&c->header, (size_t)settings->max_header_size_bytes, (size_t)settings->max_header_size_bytes,
                      on_field, c);
@@ -300,7 +353,8 @@ uint32_t content_flags(const struct content *c)
 {
     uint32_t flags = c->decoder.has_8bit ? ENVELOPE_8BIT : 0;
     flags |= c->lane;
-    return c->decoder.has_leading_dots ? flags | ENVELOPE_LEADING_DOTS : flags;
+    flags |= c->rules.binary ? ENVELOPE_BINARY : 0;
+    return c->decoder.has_leading_dots || c->mended_dots ? flags | ENVELOPE_LEADING_DOTS : flags;
 }
 
 uint64_t content_bytes(const struct content *c)

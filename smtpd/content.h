@@ -20,15 +20,24 @@ struct content_fault {
     const char *enhanced, *text;
 };
 
-/* submission: fill in Date and Message-ID, drop Bcc.  Owns the injection on success; settings and hostname must outlive
- * it. NULL: no memory. */
-struct content *content_new(const struct settings_smtpd *settings, const char *hostname, bool submission,
+/* What may be done to a message, and what not. */
+struct content_rules {
+    bool submission; /* fill in Date and Message-ID, drop Bcc */
+    bool normalises; /* bare CR and LF become CRLF; else they are a fault */
+    bool binary;     /* BODY=BINARYMIME: all bytes are right as they are */
+};
+
+/* Owns the injection on success; settings and hostname must outlive it.  NULL: no memory. */
+struct content *content_new(const struct settings_smtpd *settings, const char *hostname, const struct content_rules *rules,
                             struct injection *injection);
 /* Accepts NULL; aborts the injection if it was not taken. */
 void content_free(struct content *c);
 
 /* 0: the content has ended, *used bytes of data belonged to it; 1: more has to come. */
 int content_feed(struct content *c, const char *data, size_t len, size_t *used);
+/* The same for what came by BDAT: any portion, and the end, which the last chunk tells. */
+void content_chunk(struct content *c, const char *data, size_t len);
+void content_chunks_end(struct content *c);
 /* After the end: NULL = the message is good and complete in its injection. */
 const struct content_fault *content_fault(const struct content *c);
 /* The disk's error behind a 452, 0 = none. */

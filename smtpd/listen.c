@@ -14,14 +14,14 @@
 
 enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100 };
 
-bool listener_trusts(const struct settings_listener *settings, const struct net_address *client)
+bool listener_networks_hold(const struct conf_networks *networks, const struct net_address *client)
 {
     struct net_address local;
     /* A client on a Unix socket is as local as one on 127.0.0.1. */
     if (client->any.sa_family == AF_UNIX && net_parse("127.0.0.1", 0, &local) == 0)
         client = &local;
-    for (size_t i = 0; i < settings->trusted_networks.count; i++)
-        if (net_cidr_contains(&settings->trusted_networks.items[i], client))
+    for (size_t i = 0; i < networks->count; i++)
+        if (net_cidr_contains(&networks->items[i], client))
             return true;
     return false;
 }

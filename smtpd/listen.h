@@ -18,7 +18,7 @@ int listen_add(struct server *server, const struct settings_listener *settings, 
 /* Stops taking connections; those that wait stay for the next process on the same socket. */
 void listen_stop(struct server *server);
 
-/* Whether the client may relay without login here. */
-bool listener_trusts(const struct settings_listener *settings, const struct net_address *client);
+/* Whether the client is in one of these networks of a listener. */
+bool listener_networks_hold(const struct conf_networks *networks, const struct net_address *client);
 
 #endif

@@ -12,6 +12,7 @@
 #include "smtpd/limits.h"
 #include "smtpd/listen.h"
 #include "log/log.h"
+#include "smtp/proxy.h"
 #include "smtp/reply.h"
 #include "smtpd/transaction.h"
 
@@ -56,6 +57,25 @@ bool session_may_relay(const struct session *s)
 bool session_offers_auth(const struct session *s)
 {
     return s->listener->auth != LISTENER_AUTH_NO && stream_is_secure(s->stream) && s->server->auth != NULL;
+}
+
+unsigned session_offers(const struct session *s)
+{
+    unsigned offers = SMTP_EXT_ALL & ~s->hidden_extensions;
+    if (s->listener->tls != LISTENER_TLS_STARTTLS || stream_is_secure(s->stream))
+        offers &= ~SMTP_EXT_STARTTLS;
+    if (!session_offers_auth(s) || s->credential != NULL || s->server->settings.auth_mechanisms.count == 0)
+        offers &= ~SMTP_EXT_AUTH;
+    if (!stream_is_secure(s->stream)) /* RFC 8689 section 2 */
+        offers &= ~SMTP_EXT_REQUIRETLS;
+    /* RFC 4865 section 3: for submission. */
+    if (s->listener->role != LISTENER_SUBMISSION || s->server->settings.future_release_max_ms == 0)
+        offers &= ~SMTP_EXT_FUTURERELEASE;
+    if (!s->may_xclient)
+        offers &= ~SMTP_EXT_XCLIENT;
+    if ((offers & SMTP_EXT_CHUNKING) == 0) /* RFC 3030 section 3 */
+        offers &= ~SMTP_EXT_BINARYMIME;
+    return offers;
 }
 
 const char *session_protocol(const struct session *s, bool smtputf8)
@@ -147,7 +167,7 @@ void session_refuse(struct session *s, unsigned code, const char *enhanced, cons
 
 static void greet(struct session *s)
 {
-    const char *banner = s->server->settings.banner;
+    const char *banner = s->listener->banner[0] != '\0' ? s->listener->banner : s->server->settings.banner;
     s->phase = SESSION_COMMAND;
     s->last_activity_ms = clock_mono_ms();
     session_reply(s, 220, "", "%s ESMTP%s%s", s->server->hostname, banner[0] != '\0' ? " " : "", banner);
@@ -166,7 +186,7 @@ void session_drain(struct session *s)
     }
     if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE || s->phase == SESSION_AUTH_WAIT)
         say_draining(s);
-    else if (s->phase == SESSION_GREETING)
+    else if (s->phase == SESSION_GREETING || s->phase == SESSION_PROXY)
         stream_close_after_flush(s->stream);
 }
 
@@ -193,7 +213,7 @@ static bool take_line(struct session *s)
 {
     char *line;
     size_t len, max = session_offers_auth(s) ? SMTP_AUTH_LINE_MAX : SMTP_COMMAND_LINE_MAX;
-    int r = smtp_line_take(&s->reader, stream_input(s->stream), max, &line, &len);
+    int r = smtp_line_take(&s->reader, stream_input(s->stream), max, s->normalises, &line, &len);
     if (r == SMTP_LINE_MORE)
         return false;
     s->last_activity_ms = clock_mono_ms();
@@ -214,7 +234,52 @@ static bool take_content(struct session *s)
     if (in->len == 0)
         return false;
     s->last_activity_ms = clock_mono_ms();
-    command_data_content(s, in);
+    if (s->phase == SESSION_CHUNK)
+        command_bdat_chunk(s, in);
+    else
+        command_data_content(s, in);
+    return true;
+}
+
+static int begin(struct session *s)
+{
+    if (s->listener->tls == LISTENER_TLS_IMPLICIT)
+        return stream_start_tls_server(s->stream, s->server->tls);
+    greet(s);
+    return 0;
+}
+
+/* The header of a load balancer: who the client is, before anything else (lib/smtp/proxy.h). */
+static bool take_proxy_header(struct session *s)
+{
+    struct buf *in = stream_input(s->stream);
+    struct smtp_proxy proxy;
+    size_t used;
+    int r = smtp_proxy_parse(in->data != NULL ? in->data : "", in->len, &proxy, &used);
+    if (r == SMTP_PROXY_MORE && in->len <= SMTP_PROXY_MAX)
+        return false;
+    if (r != 0) {
+        log_info("ended: client=%s, listener=%s, reason=expected a PROXY header", s->client, s->listener->name);
+        session_close(s, 421, "4.7.0", "%s expected a PROXY header", s->server->hostname);
+        return false;
+    }
+    buf_consume(in, used);
+    if (!proxy.local && proxy.client.len > 0) {
+        struct net_address balancer = s->peer;
+        limits_disconnect(s->server->limits, &balancer);
+        s->peer = proxy.client;
+        net_format_host(&s->peer, s->client);
+        if (limits_connect(s->server->limits, &s->peer) != 0) {
+            s->peer = balancer;
+            limits_connect(s->server->limits, &balancer);
+            session_close(s, 421, "4.7.0", "%s too many connections from your address", s->server->hostname);
+            return false;
+        }
+    }
+    session_judge_client(s);
+    s->phase = SESSION_GREETING;
+    if (begin(s) < 0)
+        session_close(s, 421, "4.3.0", "%s no memory, try again later", s->server->hostname);
     return true;
 }
 
@@ -227,9 +292,11 @@ static void session_work(struct session *s)
             say_draining(s);
             return;
         }
-        if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE)
+        if (s->phase == SESSION_PROXY)
+            more = take_proxy_header(s);
+        else if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE)
             more = take_line(s);
-        else if (s->phase == SESSION_DATA)
+        else if (s->phase == SESSION_DATA || s->phase == SESSION_CHUNK)
             more = take_content(s);
         else
             return;
@@ -245,7 +312,8 @@ static void on_drained(void *arg)
 {
     struct session *s = arg;
     /* Also looks at what stayed in the input while the output was full. */
-    if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE || s->phase == SESSION_DATA)
+    if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE || s->phase == SESSION_DATA ||
+        s->phase == SESSION_CHUNK)
         stream_resume_input(s->stream);
 }
 
@@ -282,7 +350,7 @@ static void on_idle(void *arg)
         timer_set_ms(&s->idle, limit);
     } else if (silent < limit) {
         timer_set_ms(&s->idle, limit - silent);
-    } else if (s->phase == SESSION_GREETING) {
+    } else if (s->phase == SESSION_GREETING || s->phase == SESSION_PROXY) {
         stream_close_after_flush(s->stream);
     } else {
         session_close(s, 421, "4.4.2", "%s idle for too long", s->server->hostname);
@@ -308,6 +376,18 @@ void session_resume(struct session *s, enum session_phase phase)
         stream_resume_input(s->stream);
 }
 
+void session_judge_client(struct session *s)
+{
+    const struct settings_listener *l = s->listener;
+    s->trusted = listener_networks_hold(&l->trusted_networks, &s->peer);
+    s->may_xclient = listener_networks_hold(&l->xclient_networks, &s->peer);
+    s->normalises =
+        l->bare_line_ends == LISTENER_NORMALISE || listener_networks_hold(&l->normalise_networks, &s->peer);
+    s->hidden_extensions = 0;
+    for (size_t i = 0; i < l->discard_ehlo_keywords.count; i++)
+        s->hidden_extensions |= smtp_extension_named(l->discard_ehlo_keywords.items[i]);
+}
+
 static const struct stream_ops session_stream = {
     .on_input = on_input,
     .on_drained = on_drained,
@@ -325,10 +405,11 @@ static int session_open(struct session *s)
         return r;
     /* Behind our own time-out, for a client that does not even read the 421. */
     stream_set_timeout_ms(s->stream, idle_ms + STREAM_GRACE_MS);
-    if (s->listener->tls == LISTENER_TLS_IMPLICIT)
-        return stream_start_tls_server(s->stream, s->server->tls);
-    greet(s);
-    return 0;
+    if (listener_networks_hold(&s->listener->proxy_networks, &s->peer)) {
+        s->phase = SESSION_PROXY;
+        return 0;
+    }
+    return begin(s);
 }
 
 int session_new(struct server *server, const struct settings_listener *listener, int fd, const struct net_address *peer)
@@ -340,7 +421,7 @@ int session_new(struct server *server, const struct settings_listener *listener,
     }
     *s = (struct session){.server = server, .listener = listener, .peer = *peer, .phase = SESSION_GREETING};
     s->started_ms = s->last_activity_ms = clock_mono_ms();
-    s->trusted = listener_trusts(listener, peer);
+    session_judge_client(s);
     smtp_line_reader_init(&s->reader);
     net_format_host(peer, s->client);
     s->stream = stream_new(server->loop, fd, &session_stream, s, INPUT_LIMIT, OUTPUT_LIMIT);

@@ -6,19 +6,25 @@
 #include "smtpd/auth_client.h"
 #include "smtpd/server.h"
 #include "smtp/command.h"
+#include "smtp/ehlo.h"
 #include "smtp/line.h"
 #include "tls/stream.h"
 
 /* Whose turn it is. */
 enum session_phase {
+    SESSION_PROXY,         /* a load balancer's: it says who the client is */
     SESSION_GREETING,      /* TLS handshake of an implicit-TLS listener */
     SESSION_COMMAND,       /* the client's: a command */
     SESSION_AUTH_RESPONSE, /* the client's: its answer to a challenge */
     SESSION_AUTH_WAIT,     /* ours: auth is asked */
     SESSION_DATA,          /* the client's: content */
+    SESSION_CHUNK,         /* the client's: the bytes of a BDAT */
     SESSION_COMMIT,        /* ours: the message is being made durable */
     SESSION_CLOSING,       /* the last reply is on its way */
 };
+
+/* What becomes of the BDAT under way. */
+enum chunk_fate { CHUNK_TAKEN, CHUNK_NOT_OFFERED, CHUNK_NO_TRANSACTION, CHUNK_NO_RECIPIENTS, CHUNK_NO_SPACE };
 
 struct session {
     struct server *server;
@@ -33,6 +39,12 @@ struct session {
     enum smtp_verb verb; /* command being carried out */
     char helo[256];      /* what the client called itself; "" = nothing yet */
     bool esmtp;
+    uint64_t chunk_size, chunk_left; /* bytes of the BDAT under way */
+    bool chunk_last;
+    enum chunk_fate chunk_fate;
+    bool may_xclient;
+    unsigned hidden_extensions; /* as the listener has it */
+    bool normalises;    /* bare line ends are mended, not refused */
     bool trusted;       /* comes from one of the listener's trusted networks */
     char *credential;   /* who logged in; NULL = nobody */
     char *tenant;       /* whose mail this is */
@@ -47,6 +59,9 @@ struct session {
 /* Takes the connection and its place in the limits; fd is closed in any case.  0 or -ENOMEM. */
 int session_new(struct server *server, const struct settings_listener *listener, int fd,
                 const struct net_address *peer);
+
+/* What its address is good for here; again when a proxy told of another. */
+void session_judge_client(struct session *s);
 
 /* Ends it at once, without a word. */
 void session_free(struct session *s);
@@ -73,6 +88,8 @@ void session_wait(struct session *s, enum session_phase phase);
 void session_forget(struct session *s);
 bool session_may_relay(const struct session *s);
 bool session_offers_auth(const struct session *s);
+/* Extensions offered in this state on this listener: enum smtp_extension bits. */
+unsigned session_offers(const struct session *s);
 /* RFC 3848 and RFC 6531 section 4.3: "ESMTPSA". */
 const char *session_protocol(const struct session *s, bool smtputf8);
 

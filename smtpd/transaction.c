@@ -48,6 +48,14 @@ static const char *tenant_of(const struct session *s)
     return s->credential != NULL ? s->tenant : s->listener->tenant;
 }
 
+/* RFC 4865: when it may leave, seconds since 1970; 0 = at once. */
+static int64_t release_time_s(const struct smtp_mail *mail, int64_t now_s)
+{
+    if (mail->hold_for_s > 0)
+        return now_s + mail->hold_for_s;
+    return mail->hold_until_s > now_s ? mail->hold_until_s : 0;
+}
+
 static bool is_bulk(const struct session *s)
 {
     return s->bulk || s->listener->lane == LISTENER_LANE_BULK;
@@ -56,6 +64,9 @@ static bool is_bulk(const struct session *s)
 static uint32_t envelope_flags(const struct transaction *t)
 {
     uint32_t flags = t->mail.smtputf8 ? ENVELOPE_SMTPUTF8 : 0;
+    flags |= t->mail.requiretls ? ENVELOPE_REQUIRETLS : 0;
+    /* RFC 6710 leaves to us what a priority means: which lane. */
+    flags |= t->mail.mt_priority < 0 ? ENVELOPE_BULK : t->mail.mt_priority > 0 ? ENVELOPE_TRANSACTIONAL : 0;
     return t->mail.body == SMTP_BODY_8BITMIME ? flags | ENVELOPE_BODY_8BITMIME : flags;
 }
 
@@ -63,9 +74,12 @@ static int begin_injection(struct transaction *t, int64_t now_us, struct injecti
 {
     const struct session *s = t->session;
     const size_t n = t->recipients.count;
+    char priority[8] = "";
     _cleanup_(freep) struct envelope_recipient *recipients = calloc(n, sizeof(*recipients));
     if (recipients == NULL)
         return -ENOMEM;
+    if (t->mail.has_mt_priority)
+        snprintf(priority, sizeof(priority), "%d", t->mail.mt_priority);
     for (size_t i = 0; i < n; i++)
         recipients[i] = (struct envelope_recipient){.address = recipients_address(&t->recipients, i),
                                                     .orcpt = recipients_orcpt(&t->recipients, i),
@@ -84,6 +98,10 @@ static int begin_injection(struct transaction *t, int64_t now_us, struct injecti
         .envid = t->mail.envid,
         .ret = t->mail.ret,
         .flags = envelope_flags(t),
+        .release_s = release_time_s(&t->mail, now_us / 1000000),
+        .return_by_s = t->mail.by_mode == SMTP_BY_RETURN ? now_us / 1000000 + t->mail.by_s : 0,
+        .notify_by_s = t->mail.by_mode == SMTP_BY_NOTIFY ? now_us / 1000000 + t->mail.by_s : 0,
+        .mt_priority = priority,
         .recipients = recipients,
         .recipient_count = n,
     };
@@ -114,8 +132,10 @@ int transaction_begin_content(struct transaction *t)
     if (r == 0)
         r = injection_write(injection, trace.data, trace.len);
     if (r == 0) {
-        t->content =
-            content_new(&s->server->settings, s->server->hostname, s->listener->role == LISTENER_SUBMISSION, injection);
+        const struct content_rules rules = {.submission = s->listener->role == LISTENER_SUBMISSION,
+                                            .normalises = s->normalises,
+                                            .binary = t->mail.body == SMTP_BODY_BINARYMIME};
+        t->content = content_new(&s->server->settings, s->server->hostname, &rules, injection);
         r = t->content == NULL ? -ENOMEM : 0;
     }
     if (r < 0)
@@ -199,7 +219,9 @@ static struct commit *commit_new(struct transaction *t)
     struct commit *commit = calloc(1, sizeof(*commit));
     if (commit == NULL)
         return NULL;
-    uint32_t flags = content_flags(t->content);
+    uint32_t flags = content_flags(t->content), asked = envelope_flags(t);
+    if ((flags & (ENVELOPE_BULK | ENVELOPE_TRANSACTIONAL)) == 0)
+        flags |= asked;
     uint32_t lane = flags & ENVELOPE_TRANSACTIONAL ? 2 : flags & ENVELOPE_BULK || is_bulk(s) ? 1 : 0;
     *commit = (struct commit){s->server, t, strdup(tenant_of(s)), lane};
     if (commit->tenant == NULL) {

@@ -14,7 +14,7 @@
 #define ATTEMPTS_MAX   9999
 #define RECIPIENTS_MAX 1000000
 
-static const char flag_letters[FLAGS_WIDTH] = {'8', 'u', '.', 'b', 'n', 'B', 'T'};
+static const char flag_letters[FLAGS_WIDTH] = {'8', 'u', '.', 'b', 'n', 'B', 'T', 'r', 'x'};
 
 static const char *const status_texts[RECIPIENT_STATUS_COUNT] = {
     [RECIPIENT_TODO] = "todo    ",    [RECIPIENT_DONE] = "done    ",    [RECIPIENT_FAILED] = "failed  ",
@@ -37,7 +37,7 @@ const char *recipient_status_text(enum recipient_status status)
 }
 
 /* The "key value" lines: one row per field, both ways. */
-enum field_kind { FIELD_TEXT, FIELD_I64, FIELD_U32 };
+enum field_kind { FIELD_TEXT, FIELD_I64, FIELD_U32, FIELD_TIME }; /* FIELD_TIME: an I64 that is left out when 0 */
 static const struct field {
     const char *key;
     enum field_kind kind;
@@ -55,6 +55,10 @@ static const struct field {
     {"envid", FIELD_TEXT, offsetof(struct envelope, envid)},
     {"ret", FIELD_U32, offsetof(struct envelope, ret)},
     {"priority", FIELD_U32, offsetof(struct envelope, priority)},
+    {"release", FIELD_TIME, offsetof(struct envelope, release_s)},
+    {"return_by", FIELD_TIME, offsetof(struct envelope, return_by_s)},
+    {"notify_by", FIELD_TIME, offsetof(struct envelope, notify_by_s)},
+    {"mt_priority", FIELD_TEXT, offsetof(struct envelope, mt_priority)},
 };
 
 static bool line_safe(const char *s)
@@ -84,7 +88,9 @@ void envelope_format_state(const struct envelope *e, char line[ENVELOPE_STATE_LI
 static int format_field(const struct envelope *e, const struct field *f, struct buf *out)
 {
     const char *place = (const char *)e + f->offset;
-    if (f->kind == FIELD_I64)
+    if (f->kind == FIELD_TIME && *(const int64_t *)place == 0)
+        return 0;
+    if (f->kind == FIELD_I64 || f->kind == FIELD_TIME)
         return buf_printf(out, "%s %" PRId64 "\n", f->key, *(const int64_t *)place);
     if (f->kind == FIELD_U32)
         return buf_printf(out, "%s %" PRIu32 "\n", f->key, *(const uint32_t *)place);
@@ -263,9 +269,9 @@ static int parse_field(struct envelope *out, char *line)
         uint64_t number = 0;
         if (fields[i].kind == FIELD_TEXT)
             *(const char **)place = space + 1;
-        else if (text_parse_u64(space + 1, fields[i].kind == FIELD_I64 ? INT64_MAX : UINT32_MAX, &number) < 0)
+        else if (text_parse_u64(space + 1, fields[i].kind != FIELD_U32 ? INT64_MAX : UINT32_MAX, &number) < 0)
             return -EPROTO;
-        if (fields[i].kind == FIELD_I64)
+        if (fields[i].kind == FIELD_I64 || fields[i].kind == FIELD_TIME)
             *(int64_t *)place = (int64_t)number;
         else if (fields[i].kind == FIELD_U32)
             *(uint32_t *)place = (uint32_t)number;

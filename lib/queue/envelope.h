@@ -26,6 +26,8 @@ enum envelope_flag {
     ENVELOPE_BODY_8BITMIME = 8, /* the client said BODY=8BITMIME */
     ENVELOPE_BULK = 32, /* a field of the header said so (smtpd.conf: lane_header), whatever the sender's lane is */
     ENVELOPE_TRANSACTIONAL = 64, /* likewise */
+    ENVELOPE_REQUIRETLS = 128,   /* RFC 8689: never without verified TLS */
+    ENVELOPE_BINARY = 256,       /* RFC 3030: content is no text in lines, and goes by BDAT only */
     ENVELOPE_NOTICE = 16,        /* made by bounce: never answered by another notice */
 };
 
@@ -62,6 +64,10 @@ struct envelope {
     const char *envid;          /* RFC 3461 ENVID as received */
     uint32_t ret;               /* enum mail_dsn_ret */
     uint32_t priority;          /* 0 = transactional first, 1 = bulk */
+    int64_t release_s;          /* RFC 4865: not before, seconds since 1970; 0 = at once */
+    int64_t return_by_s;        /* RFC 2852: returned when it is not delivered by then; 0 = as long as any */
+    int64_t notify_by_s;        /* RFC 2852: its sender is told when it is not delivered by then; 0 = as usual */
+    const char *mt_priority;    /* RFC 6710: "-9" to "9"; "" = none given */
     uint32_t flags;             /* enum envelope_flag bits */
     uint32_t attempts;          /* delivery rounds so far */
     bool warned;                /* the sender was told of the delay */

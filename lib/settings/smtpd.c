@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "smtp/ehlo.h"
+
 #define AT(field)             offsetof(struct settings_smtpd, field)
 #define AT_LISTENER(field)    offsetof(struct settings_listener, field)
 #define AT_CERTIFICATE(field) offsetof(struct settings_certificate, field)
@@ -36,6 +38,8 @@ static const struct conf_param params[] = {
     {"lane_header", CONF_STRING, AT(lane_header), "", 0, 0, NULL,
      "Header field by which an application tells the lane of a message (X-Priority: 5, or bulk, transactional); it is "
      "left out of the message; empty = none"},
+    {"future_release_max", CONF_DURATION, AT(future_release_max_ms), "30d", 0, INT64_C(31536000000), NULL,
+     "How far in the future a submitted message may ask to be sent (FUTURERELEASE); 0 = not offered"},
     {"max_errors", CONF_INT, AT(max_errors), "20", 1, 100000, NULL,
      "Refused commands and recipients after which a session is ended"},
     {"max_login_attempts", CONF_INT, AT(max_login_attempts), "3", 1, 100, NULL,
@@ -60,6 +64,7 @@ static const struct conf_param params[] = {
     {0},
 };
 
+static const char *const line_ends[] = {"refuse", "normalise", NULL};
 static const char *const lanes[] = {"transactional", "bulk", NULL};
 
 static const struct conf_param listener_params[] = {
@@ -76,6 +81,18 @@ static const struct conf_param listener_params[] = {
     {"tenant", CONF_STRING, AT_LISTENER(tenant), "", 0, 0, NULL, "Whose mail it is when the client did not log in"},
     {"lane", CONF_ENUM, AT_LISTENER(lane), "transactional", 0, 0, lanes,
      "Bulk mail waits behind everybody's transactional mail"},
+    {"banner", CONF_STRING, AT_LISTENER(banner), "", 0, 0, NULL, "What follows the host name in the greeting here; empty = banner"},
+    {"discard_ehlo_keywords", CONF_LIST, AT_LISTENER(discard_ehlo_keywords), "", 0, 0, NULL,
+     "Extensions not offered here, by their EHLO keywords"},
+    {"bare_line_ends", CONF_ENUM, AT_LISTENER(bare_line_ends), "refuse", 0, 0, line_ends,
+     "Messages and commands with a CR or LF alone are refused, or each becomes CRLF; only CRLF . CRLF ends a message "
+     "either way"},
+    {"normalise_networks", CONF_NETWORKS, AT_LISTENER(normalise_networks), "", 0, 0, NULL,
+     "Networks of old devices whose line ends are mended whatever bare_line_ends says"},
+    {"xclient_networks", CONF_NETWORKS, AT_LISTENER(xclient_networks), "", 0, 0, NULL,
+     "Networks of proxies that may tell of their clients by XCLIENT"},
+    {"proxy_networks", CONF_NETWORKS, AT_LISTENER(proxy_networks), "", 0, 0, NULL,
+     "Networks of load balancers that begin each connection with a PROXY header, version 1 or 2"},
     {0},
 };
 
@@ -104,6 +121,9 @@ static int listener_check(const struct settings_listener *l, bool have_certifica
         trouble = "offers login, which needs tls = starttls or implicit";
     else if (l->tls != LISTENER_TLS_NONE && !have_certificate)
         trouble = "offers TLS, which needs a certificate";
+    for (size_t i = 0; i < l->discard_ehlo_keywords.count && trouble == NULL; i++)
+        if (smtp_extension_named(l->discard_ehlo_keywords.items[i]) == 0)
+            trouble = "discards an EHLO keyword that is none of ours";
     if (trouble == NULL)
         return 0;
     buf_printf(why, "listener \"%s\" %s", l->name, trouble);

@@ -12,6 +12,7 @@ enum listener_auth { LISTENER_AUTH_NO, LISTENER_AUTH_OPTIONAL, LISTENER_AUTH_REQ
 enum listener_role { LISTENER_RELAY, LISTENER_SUBMISSION };
 
 /* listener "submission" { ... } */
+enum listener_line_ends { LISTENER_REFUSE, LISTENER_NORMALISE };
 enum listener_lane { LISTENER_LANE_TRANSACTIONAL, LISTENER_LANE_BULK };
 
 struct settings_listener {
@@ -23,6 +24,10 @@ struct settings_listener {
     struct conf_networks trusted_networks;
     char *tenant; /* of mail that comes without authentication */
     int lane;     /* enum listener_lane */
+    char *banner; /* "" = smtpd's */
+    struct conf_list discard_ehlo_keywords;
+    int bare_line_ends; /* enum listener_line_ends */
+    struct conf_networks normalise_networks, xclient_networks, proxy_networks;
 };
 
 /* certificate "example" { ... }: for clients that name a host of it (SNI). */
@@ -38,6 +43,7 @@ struct settings_smtpd {
     int64_t max_message_size_bytes, max_header_size_bytes, max_line_length;
     int64_t max_recipients, max_hops;
     char *lane_header; /* "" = none */
+    int64_t future_release_max_ms;
     int64_t max_errors, max_login_attempts;
     int64_t max_connections, max_connections_per_address;
     int64_t connections_per_minute, failed_logins_per_minute;

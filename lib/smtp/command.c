@@ -5,6 +5,8 @@
 #include "base/encode.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "mail/date.h"
+#include "smtp/ehlo.h"
 
 static const char *const verb_names[SMTP_VERBS] = {
     [SMTP_VERB_UNKNOWN] = "unknown",   [SMTP_VERB_HELO] = "HELO", [SMTP_VERB_EHLO] = "EHLO",
@@ -12,6 +14,7 @@ static const char *const verb_names[SMTP_VERBS] = {
     [SMTP_VERB_RCPT] = "RCPT",         [SMTP_VERB_DATA] = "DATA", [SMTP_VERB_RSET] = "RSET",
     [SMTP_VERB_NOOP] = "NOOP",         [SMTP_VERB_VRFY] = "VRFY", [SMTP_VERB_EXPN] = "EXPN",
     [SMTP_VERB_HELP] = "HELP",         [SMTP_VERB_QUIT] = "QUIT", [SMTP_VERB_BDAT] = "BDAT",
+    [SMTP_VERB_XCLIENT] = "XCLIENT",
 };
 
 const char *smtp_verb_name(enum smtp_verb verb)
@@ -66,7 +69,10 @@ static bool mail_size(void *out, const struct parameter *p)
 static bool mail_body(void *out, const struct parameter *p)
 {
     struct smtp_mail *m = out;
-    m->body = value_is(p, "7BIT") ? SMTP_BODY_7BIT : value_is(p, "8BITMIME") ? SMTP_BODY_8BITMIME : SMTP_BODY_UNSET;
+    m->body = value_is(p, "7BIT")         ? SMTP_BODY_7BIT
+              : value_is(p, "8BITMIME")   ? SMTP_BODY_8BITMIME
+              : value_is(p, "BINARYMIME") ? SMTP_BODY_BINARYMIME
+                                          : SMTP_BODY_UNSET;
     return m->body != SMTP_BODY_UNSET;
 }
 
@@ -96,6 +102,65 @@ static bool mail_auth(void *out, const struct parameter *p)
            (value_is(p, "<>") || xtext_decode(p->value, p->value_len, &plain) == 0);
 }
 
+static bool mail_requiretls(void *out, const struct parameter *p)
+{
+    ((struct smtp_mail *)out)->requiretls = true;
+    return p->value == NULL;
+}
+
+/* RFC 4865 section 4: future-release-integer = 1*9DIGIT. */
+static bool mail_holdfor(void *out, const struct parameter *p)
+{
+    struct smtp_mail *m = out;
+    char digits[10];
+    uint64_t seconds = 0;
+    bool fits = parameter_copy(digits, sizeof(digits), p) && text_parse_u64(digits, 999999999, &seconds) == 0;
+    m->hold_for_s = (uint32_t)seconds;
+    return fits && seconds > 0 && m->hold_until_s == 0;
+}
+
+/* RFC 4865 section 4: an RFC 3339 date-time. */
+static bool mail_holduntil(void *out, const struct parameter *p)
+{
+    struct smtp_mail *m = out;
+    char text[40];
+    return parameter_copy(text, sizeof(text), p) && mail_date_time_parse(text, &m->hold_until_s) == 0 &&
+           m->hold_until_s > 0 && m->hold_for_s == 0;
+}
+
+/* RFC 2852 section 4: by-value = by-time ";" by-mode [by-trace]; by-time = ["-" / "+"] 1*9digit. */
+static bool mail_by(void *out, const struct parameter *p)
+{
+    struct smtp_mail *m = out;
+    char text[16];
+    uint64_t seconds;
+    if (!parameter_copy(text, sizeof(text), p))
+        return false;
+    char *mode = strchr(text, ';'), *digits = text + (text[0] == '-' || text[0] == '+');
+    if (mode == NULL || mode - digits > 9)
+        return false;
+    *mode++ = '\0';
+    if (text_parse_u64(digits, 999999999, &seconds) < 0 || (mode[0] != '\0' && mode[1] != '\0' && !text_equal_nocase(mode + 1, "T")))
+        return false;
+    m->by_s = text[0] == '-' ? -(int32_t)seconds : (int32_t)seconds;
+    m->by_mode = mode[0] == 'R' || mode[0] == 'r' ? SMTP_BY_RETURN : mode[0] == 'N' || mode[0] == 'n' ? SMTP_BY_NOTIFY : SMTP_BY_NONE;
+    /* Section 4: a message can not be returned because it is late already. */
+    return m->by_mode == SMTP_BY_NOTIFY || (m->by_mode == SMTP_BY_RETURN && m->by_s > 0);
+}
+
+/* RFC 6710 section 4: priority-value = ["-"] NZDIGIT / "0". */
+static bool mail_mt_priority(void *out, const struct parameter *p)
+{
+    struct smtp_mail *m = out;
+    char text[3];
+    if (!parameter_copy(text, sizeof(text), p))
+        return false;
+    const char *digit = text + (text[0] == '-');
+    m->has_mt_priority = digit[0] >= '0' && digit[0] <= '9' && digit[1] == '\0' && !(digit > text && digit[0] == '0');
+    m->mt_priority = digit > text ? -(digit[0] - '0') : digit[0] - '0';
+    return m->has_mt_priority;
+}
+
 static bool rcpt_notify(void *out, const struct parameter *p)
 {
     return p->value != NULL && mail_dsn_notify_parse(p->value, p->value_len, &((struct smtp_rcpt *)out)->notify) == 0;
@@ -110,20 +175,26 @@ static bool rcpt_orcpt(void *out, const struct parameter *p)
 struct parameter_row {
     const char *keyword;
     parameter_fn *fn;
+    unsigned extension; /* any of these has to be offered */
 };
 
 static const struct parameter_row mail_parameters[] = {
-    {"SIZE", mail_size},         /* RFC 1870 */
-    {"BODY", mail_body},         /* RFC 6152 */
-    {"SMTPUTF8", mail_smtputf8}, /* RFC 6531 */
-    {"RET", mail_ret},           /* RFC 3461 section 4.3 */
-    {"ENVID", mail_envid},       /* RFC 3461 section 4.4 */
-    {"AUTH", mail_auth},         /* RFC 4954 section 5 */
+    {"SIZE", mail_size, SMTP_EXT_SIZE},                            /* RFC 1870 */
+    {"BODY", mail_body, SMTP_EXT_8BITMIME | SMTP_EXT_BINARYMIME},  /* RFC 6152, RFC 3030 */
+    {"SMTPUTF8", mail_smtputf8, SMTP_EXT_SMTPUTF8},                /* RFC 6531 */
+    {"RET", mail_ret, SMTP_EXT_DSN},                               /* RFC 3461 section 4.3 */
+    {"ENVID", mail_envid, SMTP_EXT_DSN},                           /* RFC 3461 section 4.4 */
+    {"AUTH", mail_auth, SMTP_EXT_ALL},                             /* RFC 4954 section 5: also from who did not log in */
+    {"REQUIRETLS", mail_requiretls, SMTP_EXT_REQUIRETLS},          /* RFC 8689 */
+    {"HOLDFOR", mail_holdfor, SMTP_EXT_FUTURERELEASE},             /* RFC 4865 */
+    {"HOLDUNTIL", mail_holduntil, SMTP_EXT_FUTURERELEASE},         /* RFC 4865 */
+    {"BY", mail_by, SMTP_EXT_DELIVERBY},                           /* RFC 2852 */
+    {"MT-PRIORITY", mail_mt_priority, SMTP_EXT_MT_PRIORITY},       /* RFC 6710 */
 };
 
 static const struct parameter_row rcpt_parameters[] = {
-    {"NOTIFY", rcpt_notify}, /* RFC 3461 section 4.1 */
-    {"ORCPT", rcpt_orcpt},   /* RFC 3461 section 4.2 */
+    {"NOTIFY", rcpt_notify, SMTP_EXT_DSN}, /* RFC 3461 section 4.1 */
+    {"ORCPT", rcpt_orcpt, SMTP_EXT_DSN},   /* RFC 3461 section 4.2 */
 };
 
 static int fault_set(struct smtp_argument_fault *fault, int result, const char *problem, const struct parameter *p)
@@ -138,11 +209,11 @@ static int fault_set(struct smtp_argument_fault *fault, int result, const char *
     return result;
 }
 
-static int parameter_apply(const struct parameter *p, const struct parameter_row *rows, size_t row_count, void *out,
-                           unsigned *given, struct smtp_argument_fault *fault)
+static int parameter_apply(const struct parameter *p, const struct parameter_row *rows, size_t row_count,
+                           unsigned offered, void *out, unsigned *given, struct smtp_argument_fault *fault)
 {
     for (size_t i = 0; i < row_count; i++) {
-        if (strlen(rows[i].keyword) != p->keyword_len ||
+        if ((rows[i].extension & offered) == 0 || strlen(rows[i].keyword) != p->keyword_len ||
             !text_equal_nocase_n(p->keyword, rows[i].keyword, p->keyword_len))
             continue;
         if ((*given & 1u << i) != 0)
@@ -156,8 +227,8 @@ static int parameter_apply(const struct parameter *p, const struct parameter_row
 }
 
 /* esmtp-param = esmtp-keyword ["=" esmtp-value]; keyword and value hold no blanks. */
-static int parameters_parse(const char *text, const struct parameter_row *rows, size_t row_count, void *out,
-                            unsigned *given, struct smtp_argument_fault *fault)
+static int parameters_parse(const char *text, const struct parameter_row *rows, size_t row_count, unsigned offered,
+                            void *out, unsigned *given, struct smtp_argument_fault *fault)
 {
     if (*text != '\0' && *text != ' ')
         return fault_set(fault, SMTP_ARGUMENT_SYNTAX, "no blank between the address and what follows it", NULL);
@@ -168,7 +239,7 @@ static int parameters_parse(const char *text, const struct parameter_row *rows, 
             p.value = text + p.keyword_len + 1;
             p.value_len = len - p.keyword_len - 1;
         }
-        int r = parameter_apply(&p, rows, row_count, out, given, fault);
+        int r = parameter_apply(&p, rows, row_count, offered, out, given, fault);
         if (r != 0)
             return r;
         text += len;
@@ -192,26 +263,42 @@ static int path_after(const char *argument, const char *prefix, unsigned allow, 
     return 0;
 }
 
-int smtp_mail_parse(const char *argument, struct smtp_mail *out, struct smtp_argument_fault *fault)
+int smtp_mail_parse(const char *argument, unsigned offered, struct smtp_mail *out, struct smtp_argument_fault *fault)
 {
     const char *rest;
     *out = (struct smtp_mail){0};
     int r = path_after(argument, "FROM:", MAIL_ADDRESS_ALLOW_UTF8 | MAIL_ADDRESS_ALLOW_NULL, &out->from, &rest, fault);
     if (r == 0)
-        r = parameters_parse(rest, mail_parameters, ARRAY_LENGTH(mail_parameters), out, &out->given, fault);
+        r = parameters_parse(rest, mail_parameters, ARRAY_LENGTH(mail_parameters), offered, out, &out->given, fault);
+    if (r == 0 && out->body == SMTP_BODY_BINARYMIME && (offered & SMTP_EXT_BINARYMIME) == 0)
+        r = fault_set(fault, SMTP_ARGUMENT_BAD_PARAMETER, "BINARYMIME is not offered here", NULL);
     if (r == 0 && out->from.needs_utf8 && !out->smtputf8)
         r = fault_set(fault, SMTP_ARGUMENT_NEEDS_UTF8, mail_address_problem(MAIL_ADDRESS_NEEDS_UTF8), NULL);
     return r;
 }
 
-int smtp_rcpt_parse(const char *argument, bool smtputf8, struct smtp_rcpt *out, struct smtp_argument_fault *fault)
+int smtp_bdat_parse(const char *argument, uint64_t *size, bool *last)
+{
+    char digits[21];
+    size_t len = strcspn(argument, " ");
+    if (len == 0 || len >= sizeof(digits))
+        return -1;
+    memcpy(digits, argument, len);
+    digits[len] = '\0';
+    argument += len + strspn(argument + len, " ");
+    *last = text_equal_nocase(argument, "LAST");
+    return (*argument != '\0' && !*last) || text_parse_u64(digits, INT64_MAX, size) < 0 ? -1 : 0;
+}
+
+int smtp_rcpt_parse(const char *argument, unsigned offered, bool smtputf8, struct smtp_rcpt *out,
+                    struct smtp_argument_fault *fault)
 {
     const char *rest;
     *out = (struct smtp_rcpt){0};
     int r =
         path_after(argument, "TO:", MAIL_ADDRESS_ALLOW_UTF8 | MAIL_ADDRESS_ALLOW_POSTMASTER, &out->to, &rest, fault);
     if (r == 0)
-        r = parameters_parse(rest, rcpt_parameters, ARRAY_LENGTH(rcpt_parameters), out, &out->given, fault);
+        r = parameters_parse(rest, rcpt_parameters, ARRAY_LENGTH(rcpt_parameters), offered, out, &out->given, fault);
     if (r == 0 && out->to.needs_utf8 && !smtputf8)
         r = fault_set(fault, SMTP_ARGUMENT_NEEDS_UTF8, mail_address_problem(MAIL_ADDRESS_NEEDS_UTF8), NULL);
     return r;

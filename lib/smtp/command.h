@@ -24,6 +24,7 @@ enum smtp_verb {
     SMTP_VERB_HELP,
     SMTP_VERB_QUIT,
     SMTP_VERB_BDAT,
+    SMTP_VERB_XCLIENT,
     SMTP_VERBS,
 };
 
@@ -36,7 +37,12 @@ enum smtp_body {
     SMTP_BODY_UNSET,
     SMTP_BODY_7BIT,
     SMTP_BODY_8BITMIME,
+    SMTP_BODY_BINARYMIME, /* RFC 3030 */
 };
+
+/* What is to happen when a message is late (RFC 2852). */
+enum smtp_by_mode { SMTP_BY_NONE, SMTP_BY_RETURN, SMTP_BY_NOTIFY };
+
 
 enum smtp_argument_result {
     SMTP_ARGUMENT_SYNTAX = 1,        /* 501 5.5.4: not "FROM:<...>" or "TO:<...>" */
@@ -60,6 +66,13 @@ struct smtp_mail {
     enum smtp_body body; /* RFC 6152 */
     enum mail_dsn_ret ret;
     char envid[MAIL_DSN_ENVID_MAX + 1]; /* xtext; "" = none */
+    bool requiretls;                    /* RFC 8689 */
+    uint32_t hold_for_s;                /* RFC 4865 HOLDFOR; 0 = not given */
+    int64_t hold_until_s;               /* RFC 4865 HOLDUNTIL, seconds since 1970; 0 = not given */
+    enum smtp_by_mode by_mode;          /* RFC 2852 */
+    int32_t by_s;                       /* seconds from now; negative: late already */
+    bool has_mt_priority;               /* RFC 6710 */
+    int mt_priority;                    /* -9 to 9 */
     char auth[501];                     /* RFC 4954 section 5: xtext mailbox or "<>"; "" = none */
     unsigned given;                     /* bit per parameter; private */
 };
@@ -71,9 +84,14 @@ struct smtp_rcpt {
     unsigned given;
 };
 
-/* The argument of MAIL: "FROM:<path> [parameters]".  0 or an enum smtp_argument_result with fault filled. */
-int smtp_mail_parse(const char *argument, struct smtp_mail *out, struct smtp_argument_fault *fault);
+/* The argument of MAIL: "FROM:<path> [parameters]".  offered: enum smtp_extension bits; parameters of others are unknown.
+ * 0 or an enum smtp_argument_result with fault filled. */
+int smtp_mail_parse(const char *argument, unsigned offered, struct smtp_mail *out, struct smtp_argument_fault *fault);
 /* The argument of RCPT: "TO:<path> [parameters]"; smtputf8 as the transaction's MAIL said. */
-int smtp_rcpt_parse(const char *argument, bool smtputf8, struct smtp_rcpt *out, struct smtp_argument_fault *fault);
+int smtp_rcpt_parse(const char *argument, unsigned offered, bool smtputf8, struct smtp_rcpt *out,
+                    struct smtp_argument_fault *fault);
+
+/* The argument of BDAT: "size [LAST]" (RFC 3030 section 2).  0 or -1: no size can be told from it. */
+int smtp_bdat_parse(const char *argument, uint64_t *size, bool *last);
 
 #endif

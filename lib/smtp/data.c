@@ -141,6 +141,38 @@ int smtp_data_decode(struct smtp_data_decoder *d, const char *data, size_t len, 
     return d->state == DATA_ENDED ? 0 : SMTP_DATA_MORE;
 }
 
+void smtp_data_look(struct smtp_data_decoder *d, const char *data, size_t len)
+{
+    struct data_lf lf = {.end = data + len};
+    d->bytes += len;
+    data_look(d, data, len);
+    for (size_t i = 0; i < len; i++) {
+        char c = data[i];
+        if (d->state == DATA_CR && c == '\n') {
+            d->state = DATA_LINE_START;
+            d->line_len = 0;
+            continue;
+        }
+        d->has_bare_cr |= d->state == DATA_CR;
+        if (c == '\r') {
+            d->state = DATA_CR;
+        } else if (c == '\n') {
+            d->has_bare_lf = true;
+            d->state = DATA_TEXT;
+        } else {
+            d->has_leading_dots |= d->state == DATA_LINE_START && c == '.';
+            d->state = DATA_TEXT;
+            i += data_text_run(d, data + i, &lf) - 1;
+        }
+    }
+}
+
+bool smtp_data_look_end(struct smtp_data_decoder *d)
+{
+    d->has_bare_cr |= d->state == DATA_CR;
+    return d->state == DATA_LINE_START;
+}
+
 void smtp_data_encoder_init(struct smtp_data_encoder *e)
 {
     *e = (struct smtp_data_encoder){0};

@@ -34,6 +34,12 @@ static void ehlo_auth(struct smtp_ehlo *e, const char *parameters)
     }
 }
 
+static void ehlo_deliverby(struct smtp_ehlo *e, const char *parameters)
+{
+    if (text_parse_u64(parameters, INT32_MAX, &e->deliverby_min_s) < 0)
+        e->deliverby_min_s = 0;
+}
+
 static const struct {
     const char *keyword;
     enum smtp_extension extension;
@@ -51,7 +57,20 @@ static const struct {
     {"ENHANCEDSTATUSCODES", SMTP_EXT_ENHANCEDSTATUSCODES, NULL},
     {"REQUIRETLS", SMTP_EXT_REQUIRETLS, NULL},
     {"LIMITS", SMTP_EXT_LIMITS, NULL},
+    {"FUTURERELEASE", SMTP_EXT_FUTURERELEASE, NULL},
+    {"DELIVERBY", SMTP_EXT_DELIVERBY, ehlo_deliverby},
+    {"MT-PRIORITY", SMTP_EXT_MT_PRIORITY, NULL},
+    {"XCLIENT", SMTP_EXT_XCLIENT, NULL},
+    {"HELP", SMTP_EXT_HELP, NULL},
 };
+
+unsigned smtp_extension_named(const char *keyword)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(ehlo_keywords); i++)
+        if (text_equal_nocase(keyword, ehlo_keywords[i].keyword))
+            return ehlo_keywords[i].extension;
+    return 0;
+}
 
 static void ehlo_line(struct smtp_ehlo *e, char *line)
 {

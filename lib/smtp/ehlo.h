@@ -20,11 +20,21 @@ enum smtp_extension {
     SMTP_EXT_ENHANCEDSTATUSCODES = 1 << 9, /* RFC 2034 */
     SMTP_EXT_REQUIRETLS = 1 << 10,         /* RFC 8689 */
     SMTP_EXT_LIMITS = 1 << 11,             /* RFC 9422 */
+    SMTP_EXT_FUTURERELEASE = 1 << 12,      /* RFC 4865 */
+    SMTP_EXT_DELIVERBY = 1 << 13,          /* RFC 2852 */
+    SMTP_EXT_MT_PRIORITY = 1 << 14,        /* RFC 6710 */
+    SMTP_EXT_XCLIENT = 1 << 15,            /* Postfix's, for trusted proxies */
+    SMTP_EXT_HELP = 1 << 16,               /* RFC 5321 section 4.1.1.8 */
 };
+#define SMTP_EXT_ALL ((1u << 17) - 1)
+
+/* The extension of this EHLO keyword, 0 = none that we know. */
+unsigned smtp_extension_named(const char *keyword);
 
 struct smtp_ehlo {
     unsigned extensions; /* enum smtp_extension */
     uint64_t size_bytes; /* largest message the server takes; 0 = it did not say */
+    uint64_t deliverby_min_s; /* DELIVERBY: the shortest time it takes */
     char auth[256];      /* SASL mechanisms in capitals, parted by blanks; "" = none */
 };
 

@@ -32,20 +32,20 @@ static int line_skip(struct smtp_line_reader *reader, struct buf *in)
     return SMTP_LINE_MORE;
 }
 
-static int line_keep(struct smtp_line_reader *reader, struct buf *in, size_t n, char **line, size_t *len)
+static int line_keep(struct smtp_line_reader *reader, struct buf *in, size_t n, size_t end, char **line, size_t *len)
 {
     buf_clear(&reader->line);
     int r = buf_append(&reader->line, in->data, n);
     if (r < 0)
         return r;
     explicit_bzero(in->data, n);
-    buf_consume(in, n + 2);
+    buf_consume(in, n + end);
     *line = reader->line.data;
     *len = n;
     return 0;
 }
 
-int smtp_line_take(struct smtp_line_reader *reader, struct buf *in, size_t max, char **line, size_t *len)
+int smtp_line_take(struct smtp_line_reader *reader, struct buf *in, size_t max, bool lf_ends, char **line, size_t *len)
 {
     if (reader->skipping)
         return line_skip(reader, in);
@@ -57,6 +57,8 @@ int smtp_line_take(struct smtp_line_reader *reader, struct buf *in, size_t max, 
         }
         if (c == '\0')
             return line_offence(in, i, SMTP_LINE_NUL);
+        if (c == '\n' && lf_ends)
+            return line_keep(reader, in, i, 1, line, len);
         if (c == '\n')
             return line_offence(in, i, SMTP_LINE_BARE_LF);
         if (c != '\r')
@@ -65,7 +67,7 @@ int smtp_line_take(struct smtp_line_reader *reader, struct buf *in, size_t max, 
             return SMTP_LINE_MORE;
         if (in->data[i + 1] != '\n')
             return line_offence(in, i, SMTP_LINE_BARE_CR);
-        return line_keep(reader, in, i, line, len);
+        return line_keep(reader, in, i, 2, line, len);
     }
     return SMTP_LINE_MORE;
 }

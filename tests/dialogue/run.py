@@ -19,6 +19,11 @@ LISTENERS = {
     "stranger": "tls = starttls",
     "submission": "tls = starttls\n auth = optional\n role = submission\n trusted_networks = 127.0.0.0/8",
     "submissions": "tls = implicit\n auth = required\n role = submission",
+    "devices": "tls = none\n trusted_networks = 127.0.0.0/8\n bare_line_ends = normalise",
+    "bare": "tls = none\n trusted_networks = 127.0.0.0/8\n banner = mind the gap\n discard_ehlo_keywords = "
+            "PIPELINING SIZE 8BITMIME DSN SMTPUTF8 CHUNKING DELIVERBY MT-PRIORITY LIMITS HELP",
+    "proxied": "tls = none\n trusted_networks = 192.0.2.0/24 2001:db8::/32\n proxy_networks = 127.0.0.0/8",
+    "behind": "tls = none\n trusted_networks = 192.0.2.0/24\n xclient_networks = 127.0.0.0/8",
 }
 
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "smtp/command.h"
+#include "smtp/ehlo.h"
 #include "smtp/line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -14,10 +15,10 @@ static void one_line(char *line, size_t len)
     char *argument;
     switch (smtp_command_parse(line, len, &argument)) {
     case SMTP_VERB_MAIL:
-        smtp_mail_parse(argument, &mail, &fault);
+        smtp_mail_parse(argument, SMTP_EXT_ALL, &mail, &fault);
         break;
     case SMTP_VERB_RCPT:
-        smtp_rcpt_parse(argument, true, &rcpt, &fault);
+        smtp_rcpt_parse(argument, SMTP_EXT_ALL, true, &rcpt, &fault);
         break;
     default:
         break;
@@ -33,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     smtp_line_reader_init(&reader);
     buf_init(&in, 1024 * 1024);
     if (buf_append(&in, data, size) == 0)
-        for (int r; (r = smtp_line_take(&reader, &in, SMTP_COMMAND_LINE_MAX, &line, &len)) != SMTP_LINE_MORE;)
+        for (int r; (r = smtp_line_take(&reader, &in, SMTP_COMMAND_LINE_MAX, false, &line, &len)) != SMTP_LINE_MORE;)
             if (r == 0)
                 one_line(line, len);
     buf_deinit(&in);

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "smtp/command.h"
+#include "smtp/ehlo.h"
 #include "smtp/line.h"
 
 static const struct {
@@ -40,7 +41,7 @@ static void takes_lines(void **state)
         smtp_line_reader_init(&reader);
         buf_init(&in, 256);
         buf_append(&in, lines[c].wire, lines[c].len > 0 ? lines[c].len : strlen(lines[c].wire));
-        assert_int_equal(smtp_line_take(&reader, &in, 20, &line, &len), lines[c].result);
+        assert_int_equal(smtp_line_take(&reader, &in, 20, false, &line, &len), lines[c].result);
         if (lines[c].result == 0) {
             assert_string_equal(line, lines[c].line);
             assert_int_equal(len, strlen(line));
@@ -61,14 +62,14 @@ static void skips_a_long_line_in_pieces(void **state)
     buf_init(&in, 256);
     for (int i = 0; i < 100; i++) {
         buf_append_str(&in, "0123456789");
-        assert_int_equal(smtp_line_take(&reader, &in, 20, &line, &len), SMTP_LINE_MORE);
+        assert_int_equal(smtp_line_take(&reader, &in, 20, false, &line, &len), SMTP_LINE_MORE);
         assert_true(in.len <= 20);
     }
     buf_append_str(&in, "\r");
-    assert_int_equal(smtp_line_take(&reader, &in, 20, &line, &len), SMTP_LINE_MORE);
+    assert_int_equal(smtp_line_take(&reader, &in, 20, false, &line, &len), SMTP_LINE_MORE);
     buf_append_str(&in, "\nNOOP\r\n");
-    assert_int_equal(smtp_line_take(&reader, &in, 20, &line, &len), SMTP_LINE_TOO_LONG);
-    assert_int_equal(smtp_line_take(&reader, &in, 20, &line, &len), 0);
+    assert_int_equal(smtp_line_take(&reader, &in, 20, false, &line, &len), SMTP_LINE_TOO_LONG);
+    assert_int_equal(smtp_line_take(&reader, &in, 20, false, &line, &len), 0);
     assert_string_equal(line, "NOOP");
     buf_deinit(&in);
     smtp_line_reader_deinit(&reader);
@@ -123,7 +124,8 @@ static void parses_mail(void **state)
         {"FROM:<a@b> SIZE=-1", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "SIZE"},
         {"FROM:<a@b> SIZE=1 SIZE=2", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "SIZE"},
         {"FROM:<a@b> SIZE=99999999999999999999", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "SIZE"},
-        {"FROM:<a@b> BODY=BINARYMIME", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "BODY"},
+        {"FROM:<a@b> BODY=BINARYMIME", 0, "a@b", 0, SMTP_BODY_BINARYMIME, false, "", "", ""},
+        {"FROM:<a@b> BODY=9BIT", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "BODY"},
         {"FROM:<a@b> RET=ALL", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "RET"},
         {"FROM:<a@b> ENVID=a+", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "ENVID"},
         {"FROM:<a@b> ENVID=a+0Ab", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "ENVID"},
@@ -140,7 +142,7 @@ static void parses_mail(void **state)
     for (size_t c = 0; c < ARRAY_LENGTH(cases); c++) {
         struct smtp_mail m;
         struct smtp_argument_fault fault;
-        int r = smtp_mail_parse(cases[c].argument, &m, &fault);
+        int r = smtp_mail_parse(cases[c].argument, SMTP_EXT_ALL, &m, &fault);
         assert_int_equal(r, cases[c].result);
         if (r == 0) {
             assert_string_equal(m.from.text, cases[c].from);
@@ -189,7 +191,7 @@ static void parses_rcpt(void **state)
     for (size_t c = 0; c < ARRAY_LENGTH(cases); c++) {
         struct smtp_rcpt rcpt;
         struct smtp_argument_fault fault;
-        int r = smtp_rcpt_parse(cases[c].argument, cases[c].utf8, &rcpt, &fault);
+        int r = smtp_rcpt_parse(cases[c].argument, SMTP_EXT_ALL, cases[c].utf8, &rcpt, &fault);
         assert_int_equal(r, cases[c].result);
         if (r == 0) {
             assert_string_equal(rcpt.to.text, cases[c].to);
@@ -199,11 +201,97 @@ static void parses_rcpt(void **state)
     }
 }
 
+static void parses_late_mail(void **state)
+{
+    static const struct {
+        const char *parameters;
+        int result;
+        bool requiretls;
+        uint32_t hold_for_s;
+        int64_t hold_until_s;
+        enum smtp_by_mode by_mode;
+        int32_t by_s;
+        bool has_priority;
+        int priority;
+    } cases[] = {
+        {"REQUIRETLS", 0, true, 0, 0, 0, 0, false, 0},
+        {"REQUIRETLS=1", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"HOLDFOR=3600", 0, false, 3600, 0, 0, 0, false, 0},
+        {"HOLDFOR=0", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"HOLDFOR=1234567890", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"HOLDUNTIL=2026-11-23T20:24:19Z", 0, false, 0, 1795465459, 0, 0, false, 0},
+        {"HOLDUNTIL=2026-11-23T22:24:19.5+02:00", 0, false, 0, 1795465459, 0, 0, false, 0},
+        {"HOLDUNTIL=2026-02-30T20:24:19Z", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"HOLDUNTIL=2026-11-23 20:24:19Z", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"HOLDUNTIL=2026-11-23T20:24:19", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"HOLDFOR=1 HOLDUNTIL=2026-11-23T20:24:19Z", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"BY=120;R", 0, false, 0, 0, SMTP_BY_RETURN, 120, false, 0},
+        {"BY=-5;nt", 0, false, 0, 0, SMTP_BY_NOTIFY, -5, false, 0},
+        {"BY=+5;N", 0, false, 0, 0, SMTP_BY_NOTIFY, 5, false, 0},
+        {"BY=0;R", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"BY=-5;R", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"BY=5", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"BY=;R", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"BY=5;X", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"BY=5;RX", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"MT-PRIORITY=-9", 0, false, 0, 0, 0, 0, true, -9},
+        {"MT-PRIORITY=0", 0, false, 0, 0, 0, 0, true, 0},
+        {"mt-priority=6", 0, false, 0, 0, 0, 0, true, 6},
+        {"MT-PRIORITY=10", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"MT-PRIORITY=-0", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"MT-PRIORITY=-", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+        {"MT-PRIORITY", SMTP_ARGUMENT_BAD_PARAMETER, 0, 0, 0, 0, 0, 0, 0},
+    };
+    for (size_t c = 0; c < ARRAY_LENGTH(cases); c++) {
+        struct smtp_mail m;
+        struct smtp_argument_fault fault;
+        char argument[100];
+        snprintf(argument, sizeof(argument), "FROM:<a@b.example> %s", cases[c].parameters);
+        assert_int_equal(smtp_mail_parse(argument, SMTP_EXT_ALL, &m, &fault), cases[c].result);
+        /* Where none of them is offered they are unknown. */
+        assert_int_equal(smtp_mail_parse(argument, SMTP_EXT_SIZE, &m, &fault), SMTP_ARGUMENT_UNKNOWN_PARAMETER);
+        if (cases[c].result != 0)
+            continue;
+        assert_int_equal(smtp_mail_parse(argument, SMTP_EXT_ALL, &m, &fault), 0);
+        assert_int_equal(m.requiretls, cases[c].requiretls);
+        assert_int_equal(m.hold_for_s, cases[c].hold_for_s);
+        assert_int_equal(m.hold_until_s, cases[c].hold_until_s);
+        assert_int_equal(m.by_mode, cases[c].by_mode);
+        assert_int_equal(m.by_s, cases[c].by_s);
+        assert_int_equal(m.has_mt_priority, cases[c].has_priority);
+        assert_int_equal(m.mt_priority, cases[c].priority);
+    }
+}
+
+static void parses_bdat(void **state)
+{
+    static const struct {
+        const char *argument;
+        int result;
+        uint64_t size;
+        bool last;
+    } cases[] = {
+        {"0", 0, 0, false},        {"0 LAST", 0, 0, true},  {"86 last", 0, 86, true},  {"9223372036854775807", 0, INT64_MAX, false},
+        {"", -1, 0, false},        {"LAST", -1, 0, false},  {"-1", -1, 0, false},      {"9223372036854775808", -1, 0, false},
+        {"1 LAST x", -1, 0, false}, {"1x", -1, 0, false},   {"1 FIRST", -1, 0, false}, {"000000000000000000001", -1, 0, false},
+    };
+    for (size_t c = 0; c < ARRAY_LENGTH(cases); c++) {
+        uint64_t size = 0;
+        bool last = false;
+        assert_int_equal(smtp_bdat_parse(cases[c].argument, &size, &last), cases[c].result);
+        if (cases[c].result != 0)
+            continue;
+        assert_true(size == cases[c].size);
+        assert_int_equal(last, cases[c].last);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_lines),     cmocka_unit_test(skips_a_long_line_in_pieces),
-        cmocka_unit_test(splits_commands), cmocka_unit_test(parses_mail),
+        cmocka_unit_test(splits_commands),  cmocka_unit_test(parses_mail),
+        cmocka_unit_test(parses_late_mail), cmocka_unit_test(parses_bdat),
         cmocka_unit_test(parses_rcpt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,93 @@
+/* BDAT: RFC 3030 section 2.
+ *
+ *     bdat-cmd = "BDAT" SP chunk-size [ SP "LAST" ] CRLF, then chunk-size bytes
+ *
+ * The bytes follow whatever we think of the command: a chunk that is refused is read all the same, and answered behind its
+ * last byte. */
+#include "base/text.h"
+#include "smtpd/command.h"
+#include "log/log.h"
+#include "smtpd/transaction.h"
+
+static const struct content_fault faults[] = {
+    [CHUNK_NOT_OFFERED] = {502, "5.5.1", "BDAT is not offered here"},
+    [CHUNK_NO_TRANSACTION] = {503, "5.5.1", "send MAIL and RCPT first"},
+    [CHUNK_NO_RECIPIENTS] = {554, "5.5.1", "no valid recipients"},
+    [CHUNK_NO_SPACE] = {452, "4.3.1", "not enough space for the message, try again later"},
+};
+
+static enum chunk_fate judge(struct session *s)
+{
+    struct transaction *t = s->transaction;
+    if ((session_offers(s) & SMTP_EXT_CHUNKING) == 0)
+        return CHUNK_NOT_OFFERED;
+    if (t == NULL)
+        return CHUNK_NO_TRANSACTION;
+    if (t->recipients.count == 0)
+        return CHUNK_NO_RECIPIENTS;
+    if (t->content != NULL)
+        return CHUNK_TAKEN;
+    if (!server_has_space(s->server, t->mail.size_bytes > s->chunk_left ? t->mail.size_bytes : s->chunk_left))
+        return CHUNK_NO_SPACE;
+    int r = transaction_begin_content(t);
+    if (r < 0)
+        log_error("client=%s: no queue file could be made: %s; the client keeps the message", s->client, text_errno(r));
+    return r < 0 ? CHUNK_NO_SPACE : CHUNK_TAKEN;
+}
+
+/* A refused chunk ends the transaction: what the client sends of it after that is answered by 503. */
+static void refuse_chunk(struct session *s, const struct content_fault *fault)
+{
+    s->phase = SESSION_COMMAND;
+    if (fault->code < 500)
+        session_decline(s, fault->code, fault->enhanced, "%s", fault->text);
+    else
+        session_refuse(s, fault->code, fault->enhanced, "%s", fault->text);
+    transaction_free(s->transaction);
+    s->transaction = NULL;
+}
+
+static void chunk_over(struct session *s)
+{
+    struct transaction *t = s->transaction;
+    if (s->chunk_fate != CHUNK_TAKEN) {
+        refuse_chunk(s, &faults[s->chunk_fate]);
+        return;
+    }
+    if (s->chunk_last)
+        content_chunks_end(t->content);
+    if (content_fault(t->content) != NULL) {
+        command_content_refused(s, content_fault(t->content));
+    } else if (s->chunk_last) {
+        transaction_commit(t);
+    } else {
+        s->phase = SESSION_COMMAND;
+        session_reply(s, 250, "2.0.0", "%llu bytes received", (unsigned long long)s->chunk_size);
+    }
+}
+
+void cmd_bdat(struct session *s, char *argument)
+{
+    if (smtp_bdat_parse(argument, &s->chunk_size, &s->chunk_last) < 0) {
+        /* Where the next command begins can not be told. */
+        session_refuse(s, 501, "5.5.4", "BDAT needs a size, and LAST with the last chunk");
+        session_close(s, 421, "4.7.0", "%s closing the connection", s->server->hostname);
+        return;
+    }
+    s->chunk_left = s->chunk_size;
+    s->chunk_fate = judge(s);
+    s->phase = SESSION_CHUNK;
+    if (s->chunk_left == 0)
+        chunk_over(s);
+}
+
+void command_bdat_chunk(struct session *s, struct buf *in)
+{
+    size_t n = in->len < s->chunk_left ? in->len : (size_t)s->chunk_left;
+    if (s->chunk_fate == CHUNK_TAKEN)
+        content_chunk(s->transaction->content, in->data, n);
+    buf_consume(in, n);
+    s->chunk_left -= n;
+    if (s->chunk_left == 0)
+        chunk_over(s);
+}
