@@ -98,7 +98,7 @@ static int begin_injection(struct transaction *t, int64_t now_us, struct injecti
         .envid = t->mail.envid,
         .ret = t->mail.ret,
         .flags = envelope_flags(t),
-        .release_s = release_time_s(&t->mail, now_us / 1000000),
+        .release_s = release_time_s(&t->mail, (now_us + 999999) / 1000000),
         .return_by_s = t->mail.by_mode == SMTP_BY_RETURN ? now_us / 1000000 + t->mail.by_s : 0,
         .notify_by_s = t->mail.by_mode == SMTP_BY_NOTIFY ? now_us / 1000000 + t->mail.by_s : 0,
         .mt_priority = priority,

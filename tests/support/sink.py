@@ -24,7 +24,8 @@ import time
 from . import wait
 
 LINE_MAX = 70000
-EXTENSIONS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES")
+EXTENSIONS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME",
+              "DELIVERBY 1", "MT-PRIORITY")
 
 
 @dataclasses.dataclass
@@ -94,7 +95,7 @@ class _Session:
     def reset(self):
         self.sender, self.sender_parameters = None, []
         self.recipients, self.recipient_parameters = [], {}
-        self.rules = []
+        self.rules, self.chunks = [], b""
 
     async def say(self, *lines):
         for line in lines[:-1]:
@@ -134,6 +135,8 @@ class _Session:
         offers = [e for e in EXTENSIONS if e.split()[0] not in self.sink.hide]
         if self.sink.context is not None and not self.tls and "STARTTLS" not in self.sink.hide:
             offers.append("STARTTLS")
+        if self.tls and "REQUIRETLS" not in self.sink.hide:
+            offers.append("REQUIRETLS")
         if self.sink.users and self.tls:
             offers.append("AUTH PLAIN LOGIN")
         await self.say(f"250 {self.sink.name}", *(f"250 {o}" for o in offers))
@@ -241,6 +244,16 @@ class _Session:
         if self.sink.messages_per_connection and self.taken >= self.sink.messages_per_connection:
             await self.say("421 4.3.2 enough for one connection")
             raise HangUp
+
+    async def do_bdat(self, rest):
+        size, _, last = rest.partition(" ")
+        chunk = await self.reader.readexactly(int(size))
+        if not self.recipients:
+            return await self.say("503 5.5.1 no recipients")
+        self.chunks += chunk
+        if not last:
+            return await self.say("250 2.0.0 chunk taken")
+        await self.finish(self.chunks)
 
     async def do_rset(self, rest):
         self.reset()
