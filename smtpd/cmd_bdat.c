@@ -2,8 +2,8 @@
  *
  *     bdat-cmd = "BDAT" SP chunk-size [ SP "LAST" ] CRLF, then chunk-size bytes
  *
- * The bytes follow whatever we think of the command: a chunk that is refused is read all the same, and answered behind its
- * last byte. */
+ * The bytes follow whatever we think of the command: a chunk that is refused is read all the same, and answered behind
+ * its last byte. */
 #include "base/text.h"
 #include "smtpd/command.h"
 #include "log/log.h"

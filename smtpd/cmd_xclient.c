@@ -74,8 +74,8 @@ static const struct {
     const char *name;
     bool (*take)(struct client *c, const char *value);
 } attributes[] = {
-    {"ADDR", take_address}, {"PORT", take_port},     {"PROTO", take_protocol},  {"HELO", take_helo},
-    {"LOGIN", take_login},  {"NAME", pass_over},     {"DESTADDR", pass_over},   {"DESTPORT", pass_over},
+    {"ADDR", take_address}, {"PORT", take_port}, {"PROTO", take_protocol}, {"HELO", take_helo},
+    {"LOGIN", take_login},  {"NAME", pass_over}, {"DESTADDR", pass_over},  {"DESTPORT", pass_over},
 };
 
 static bool take_attribute(struct client *c, const char *word)

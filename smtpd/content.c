@@ -1,5 +1,6 @@
 #include "smtpd/content.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,8 @@ static const struct content_fault faults[FAULT_COUNT] = {
     [FAULT_STORAGE] = {452, "4.3.1", "the message could not be stored, try again later"},
 };
 
+enum { KEY_MAX = 256 };
+
 struct content {
     const struct settings_smtpd *settings;
     const char *hostname;
@@ -49,10 +52,11 @@ struct content {
     unsigned froms, hops;
     bool has_date, has_message_id;
     bool after_cr, mended_text, mended_dots; /* while line ends are mended */
-    uint32_t lane; /* ENVELOPE_BULK or ENVELOPE_TRANSACTIONAL: what the header asked for */
+    uint32_t lane;                           /* ENVELOPE_BULK or ENVELOPE_TRANSACTIONAL: what the header asked for */
     const struct content_fault *fault;
     int error;
     char message_id[MAIL_MESSAGE_ID_MAX];
+    char key[KEY_MAX];
 };
 
 static int content_fail(struct content *c, enum fault fault)
@@ -173,12 +177,26 @@ static void note_lane(struct content *c, const struct mail_field *f)
     buf_deinit(&value);
 }
 
+/* The first such field counts.  One that is too long is none: it would be told from others by its beginning only. */
+static void note_key(struct content *c, const struct mail_field *f)
+{
+    struct buf value;
+    buf_init(&value, sizeof(c->key) - 1);
+    if (c->key[0] == '\0' && mail_header_unfold(f->value, f->value_len, &value) == 0)
+        snprintf(c->key, sizeof(c->key), "%s", buf_str(&value));
+    buf_deinit(&value);
+}
+
 static int on_field(void *arg, const struct mail_field *f)
 {
     struct content *c = arg;
     size_t row = 0;
     if (c->settings->lane_header[0] != '\0' && mail_field_is(f, c->settings->lane_header)) {
         note_lane(c, f); /* it was for us: left out */
+        return 0;
+    }
+    if (c->settings->idempotency_header[0] != '\0' && mail_field_is(f, c->settings->idempotency_header)) {
+        note_key(c, f);
         return 0;
     }
     while (fields[row].name != NULL && !mail_field_is(f, fields[row].name))
@@ -284,7 +302,8 @@ static void content_end(struct content *c)
     }
     if (d->has_nul && !c->rules.binary)
         content_fail(c, FAULT_NUL);
-    if (!c->rules.binary && c->settings->max_line_length > 0 && d->longest_line > (uint64_t)c->settings->max_line_length)
+    if (!c->rules.binary && c->settings->max_line_length > 0 &&
+        d->longest_line > (uint64_t)c->settings->max_line_length)
         content_fail(c, FAULT_LINE_TOO_LONG);
 }
 
@@ -310,8 +329,8 @@ int content_feed(struct content *c, const char *data, size_t len, size_t *used)
     return 0;
 }
 
-struct content *content_new(const struct settings_smtpd *settings, const char *hostname, const struct content_rules *rules,
-                            struct injection *injection)
+struct content *content_new(const struct settings_smtpd *settings, const char *hostname,
+                            const struct content_rules *rules, struct injection *injection)
 {
     struct content *c = calloc(1, sizeof(*c));
     if (c == NULL)
@@ -360,6 +379,11 @@ uint32_t content_flags(const struct content *c)
 uint64_t content_bytes(const struct content *c)
 {
     return c->decoder.bytes;
+}
+
+const char *content_key(const struct content *c)
+{
+    return c->key;
 }
 
 const char *content_message_id(const struct content *c)

@@ -28,8 +28,8 @@ struct content_rules {
 };
 
 /* Owns the injection on success; settings and hostname must outlive it.  NULL: no memory. */
-struct content *content_new(const struct settings_smtpd *settings, const char *hostname, const struct content_rules *rules,
-                            struct injection *injection);
+struct content *content_new(const struct settings_smtpd *settings, const char *hostname,
+                            const struct content_rules *rules, struct injection *injection);
 /* Accepts NULL; aborts the injection if it was not taken. */
 void content_free(struct content *c);
 
@@ -45,8 +45,9 @@ int content_error(const struct content *c);
 
 /* The injection becomes the caller's, to commit. */
 struct injection *content_take_injection(struct content *c);
-uint32_t content_flags(const struct content *c); /* enum envelope_flag bits learned */
-uint64_t content_bytes(const struct content *c); /* as received, without trace */
+uint32_t content_flags(const struct content *c);  /* enum envelope_flag bits learned */
+uint64_t content_bytes(const struct content *c);  /* as received, without trace */
+const char *content_key(const struct content *c); /* of idempotency_header; "" = none */
 const char *content_message_id(const struct content *c);
 
 #endif

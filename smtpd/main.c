@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "smtpd/limits.h"
+#include "store/once.h"
 #include "smtpd/listen.h"
 #include "log/log.h"
 #include "smtpd/server.h"
@@ -102,6 +103,18 @@ static int open_limits(struct service *s)
     return r;
 }
 
+/* In the state directory: a day is longer than the machine may run. */
+static int open_once(struct service *s)
+{
+    if (server.settings.idempotency_header[0] == '\0')
+        return 0;
+    _cleanup_(freep) char *path = text_format("%s/submitted-once", s->shared.state_directory);
+    int r = path != NULL ? once_open(path, &server.once) : -ENOMEM;
+    if (r < 0)
+        log_error("%s/submitted-once: %s", s->shared.state_directory, text_errno(r));
+    return r;
+}
+
 /* On the first start bounce may not have made the list yet, and behind the chroot it can not be looked for again. */
 static int make_suppression_list(struct service *s)
 {
@@ -130,6 +143,8 @@ static int prepare(struct service *s)
         r = load_certificates();
     if (r == 0)
         r = open_limits(s);
+    if (r == 0)
+        r = open_once(s);
     if (r < 0)
         return r;
     r = injector_new(s->loop, s->shared.queue_directory, s->slot, COMMIT_THREADS, &server.injector);
@@ -216,6 +231,7 @@ static void stop(struct service *s)
     auth_client_free(server.auth);
     ipc_client_free(server.qmgr);
     suppression_free(server.suppression);
+    once_close(server.once);
     injector_free(server.injector);
     limits_free(server.limits);
     tls_server_free(server.tls);

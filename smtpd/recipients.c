@@ -67,7 +67,8 @@ int recipients_add(struct recipients *r, const char *address, const char *orcpt,
     if (*slot != 0)
         return 1;
     size_t at = r->texts.len;
-    if (buf_append(&r->texts, address, strlen(address) + 1) < 0 || buf_append(&r->texts, orcpt, strlen(orcpt) + 1) < 0) {
+    if (buf_append(&r->texts, address, strlen(address) + 1) < 0 ||
+        buf_append(&r->texts, orcpt, strlen(orcpt) + 1) < 0) {
         buf_truncate(&r->texts, at);
         return -ENOMEM;
     }

@@ -1,5 +1,5 @@
-/* recipients: those of one transaction, each once, in order of arrival.  Packed: with fifty thousand of them the addresses
- * themselves are most of the memory. */
+/* recipients: those of one transaction, each once, in order of arrival.  Packed: with fifty thousand of them the
+ * addresses themselves are most of the memory. */
 #ifndef POSTHOUSE_SMTPD_RECIPIENTS_H
 #define POSTHOUSE_SMTPD_RECIPIENTS_H
 

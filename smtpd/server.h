@@ -14,6 +14,7 @@ struct session;
 struct auth_client;
 struct limits;
 struct listener;
+struct once;
 
 struct server {
     struct loop *loop;
@@ -23,6 +24,7 @@ struct server {
     struct injector *injector;
     struct suppression *suppression;
     struct limits *limits;
+    struct once *once; /* keys of submissions; NULL = no header asks for it */
     struct auth_client *auth;
     struct ipc_client *qmgr; /* told of every message that was committed */
     TAILQ_HEAD(, listener) listeners;

@@ -381,8 +381,7 @@ void session_judge_client(struct session *s)
     const struct settings_listener *l = s->listener;
     s->trusted = listener_networks_hold(&l->trusted_networks, &s->peer);
     s->may_xclient = listener_networks_hold(&l->xclient_networks, &s->peer);
-    s->normalises =
-        l->bare_line_ends == LISTENER_NORMALISE || listener_networks_hold(&l->normalise_networks, &s->peer);
+    s->normalises = l->bare_line_ends == LISTENER_NORMALISE || listener_networks_hold(&l->normalise_networks, &s->peer);
     s->hidden_extensions = 0;
     for (size_t i = 0; i < l->discard_ehlo_keywords.count; i++)
         s->hidden_extensions |= smtp_extension_named(l->discard_ehlo_keywords.items[i]);

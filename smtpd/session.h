@@ -44,12 +44,12 @@ struct session {
     enum chunk_fate chunk_fate;
     bool may_xclient;
     unsigned hidden_extensions; /* as the listener has it */
-    bool normalises;    /* bare line ends are mended, not refused */
-    bool trusted;       /* comes from one of the listener's trusted networks */
-    char *credential;   /* who logged in; NULL = nobody */
-    char *tenant;       /* whose mail this is */
-    bool bulk;          /* mail of this credential waits behind transactional mail */
-    char mechanism[32]; /* of the login under way */
+    bool normalises;            /* bare line ends are mended, not refused */
+    bool trusted;               /* comes from one of the listener's trusted networks */
+    char *credential;           /* who logged in; NULL = nobody */
+    char *tenant;               /* whose mail this is */
+    bool bulk;                  /* mail of this credential waits behind transactional mail */
+    char mechanism[32];         /* of the login under way */
     struct auth_exchange *exchange;
     struct transaction *transaction; /* NULL between messages */
     unsigned commands, errors, failed_logins, accepted;

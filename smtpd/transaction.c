@@ -169,6 +169,15 @@ static void tell_client(struct transaction *t, const char *id, int result)
     }
 }
 
+static void settle_claim(struct transaction *t, const char *id, int result)
+{
+    if (t->claimed && result == 0)
+        once_finish(t->once, &t->claim, id);
+    else if (t->claimed)
+        once_give_back(t->once, &t->claim);
+    t->claimed = false;
+}
+
 static void on_committed(struct transaction *t, const char *id, int result)
 {
     struct session *s = t->session;
@@ -176,6 +185,7 @@ static void on_committed(struct transaction *t, const char *id, int result)
         log_message(LOG_LEVEL_INFO, id, "%s", t->accepted);
     else
         log_message(LOG_LEVEL_ERROR, id, "not committed: %s; the client keeps the message", text_errno(result));
+    settle_claim(t, id, result);
     tell_client(t, id, result);
     t->committing = false;
     transaction_free(t);
@@ -231,15 +241,52 @@ static struct commit *commit_new(struct transaction *t)
     return commit;
 }
 
+static void end_without_commit(struct transaction *t)
+{
+    struct session *s = t->session;
+    s->phase = SESSION_COMMAND;
+    transaction_free(s->transaction);
+    s->transaction = NULL;
+}
+
+/* Whether a message with this key may be queued; if not, the client has its answer. */
+static bool claim_key(struct transaction *t)
+{
+    struct session *s = t->session;
+    const char *key = content_key(t->content);
+    char id[ONCE_ID_SIZE] = "";
+    if (s->server->once == NULL || key[0] == '\0')
+        return true;
+    t->once = s->server->once;
+    int r = once_claim(t->once, s->credential != NULL ? s->credential : s->client, key, &t->claim, id);
+    t->claimed = r == ONCE_CLAIMED;
+    if (r == ONCE_TAKEN) {
+        log_message(LOG_LEVEL_INFO, id, "submitted again: client=%s, credential=%s, key=%s, not queued again",
+                    s->client, s->credential != NULL ? s->credential : "", key);
+        session_reply(s, 250, "2.0.0", "queued as %s, before", id);
+        end_without_commit(t);
+    } else if (r == ONCE_PENDING) {
+        session_decline(s, 451, "4.3.0", "a message with this key is being accepted just now, try again later");
+        end_without_commit(t);
+    } else if (r < 0) {
+        log_warning("client=%s: keys of submissions can not be looked up: %s, the message is taken", s->client,
+                    text_errno(r));
+    }
+    return r < 0 || r == ONCE_CLAIMED;
+}
+
 void transaction_commit(struct transaction *t)
 {
     struct session *s = t->session;
+    if (!claim_key(t))
+        return;
     struct commit *commit = commit_new(t);
     struct injection *injection = content_take_injection(t->content);
     t->accepted = accepted_line(t);
     if (commit == NULL || t->accepted == NULL) {
         commit_free(commit);
         injection_abort(injection);
+        settle_claim(t, "", -ENOMEM);
         s->phase = SESSION_COMMAND;
         session_decline(s, 451, "4.3.0", "no memory, try again later");
         transaction_free(s->transaction);

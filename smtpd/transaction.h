@@ -5,6 +5,7 @@
 #include "smtpd/content.h"
 #include "smtpd/recipients.h"
 #include "smtpd/session.h"
+#include "store/once.h"
 
 struct transaction {
     struct session *session; /* NULL: the client went away while the message was committed */
@@ -12,6 +13,9 @@ struct transaction {
     struct recipients recipients;
     struct content *content; /* from DATA on */
     bool committing;
+    bool claimed; /* the key of its header is ours */
+    struct once *once;
+    struct once_claim claim;
     bool lookup_failed; /* the suppression list could not be read; logged once */
     char *accepted;     /* the log line of the commit, which has to outlive the session */
     char protocol[16], tls[128];
