@@ -15,6 +15,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 import typing
 from email.header import Header, decode_header, make_header
 from email.utils import formataddr, parseaddr
@@ -253,12 +254,18 @@ def relay(shared):
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(shared):
     """What is attached: one with every byte, one that makes 30 MB of mail."""
-    folder = tmp_path_factory.mktemp("files")
-    (folder / "small").write_bytes(bytes(range(256)) * 100)
-    (folder / "large").write_bytes(os.urandom(23_000_000))
-    return folder
+    (shared.folder / "small").write_bytes(bytes(range(256)) * 100)
+    (shared.folder / "large").write_bytes(os.urandom(23_000_000))
+    return shared.folder
+
+
+@pytest.fixture
+def folder():
+    """Not tmp_path, which pytest keeps for three runs, with all the large messages."""
+    with tempfile.TemporaryDirectory(prefix="posthouse-test-client-") as name:
+        yield pathlib.Path(name)
 
 
 def attachment(data):
@@ -296,10 +303,10 @@ def check(relay, client, one):
 
 @pytest.mark.parametrize("port", LISTENERS)
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.page)
-def test_client(relay, files, tmp_path, client, port):
+def test_client(relay, files, folder, client, port):
     if client.missing():
         pytest.skip(f"not installed: {client.missing()}")
-    settings = tmp_path / client.settings
+    settings = folder / client.settings
     settings.write_text(fill_in(block(client.page, port), relay, client.host))
     settings.chmod(0o600)
     tag = f"{client.page}-{port}@example.test"
@@ -312,7 +319,7 @@ def test_client(relay, files, tmp_path, client, port):
         messages.append(Mail(f"jürgen-{tag}", "Grüße", "Hello.\n"))
     if client.large == port:
         messages.append(Mail(f"large-{tag}", "Large", "As attached.\n", file=files / "large", filename="large.bin"))
-    client.send(Job(relay, tmp_path, messages))
+    client.send(Job(relay, folder, messages))
     for one in messages:
         check(relay, client, one)
 
