@@ -196,6 +196,14 @@ class Dialogue:
         self.connect()
         self.socket.sendall(data)
 
+    def drip(self, text):
+        """Each byte in a packet of its own."""
+        self.connect()
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in unescape(text):
+            self.socket.sendall(bytes([byte]))
+            time.sleep(0.001)
+
     def repeat(self, text):
         count, _, line = text.partition(" ")
         self.send((line.encode() + b"\r\n") * int(count))
@@ -230,6 +238,12 @@ class Dialogue:
     def queue_has_not(self, text):
         if unescape(text).decode() in self.newest():
             raise Failed(f"queue file holds {text!r}:\n{self.newest()}")
+
+    def flags(self, text):
+        """Of the first line of a queue file (docs/QUEUE.md)."""
+        have = self.newest().split("\n", 1)[0].split(" ")[-1].replace("-", "")
+        if have != text.replace("none", ""):
+            raise Failed(f"flags are {have!r}")
 
     def queued(self, text):
         fresh = [p for p in self.server.queue_files() if p.name not in self.queue_before]
@@ -268,6 +282,7 @@ class Dialogue:
         (r"C: ?(.*)", lambda d, t: d.send(t.encode() + b"\r\n")),
         (r"C\\ ?(.*)", lambda d, t: d.send(unescape(t))),
         (r"C\* (.*)", repeat),
+        (r"C\| (.*)", drip),
         (r"S: (.*)", expect),
         (r"S\* (.*)", expect_many),
         (r"S! (.*)", expect_not),
@@ -275,6 +290,7 @@ class Dialogue:
         (r"closed()", closed),
         (r"Q: (.*)", queue_has),
         (r"Q! (.*)", queue_has_not),
+        (r"flags (.*)", flags),
         (r"queued (.*)", queued),
         (r"log: (.*)", logged),
         (r"listener (.*)", use_listener),
