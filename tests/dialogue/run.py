@@ -137,9 +137,17 @@ class Server:
 
 
 def unescape(text):
-    out = re.sub(rb"\\(x[0-9a-fA-F]{2}|.)", lambda m: {b"r": b"\r", b"n": b"\n", b"0": b"\0", b"\\": b"\\"}.get(
-        m[1]) or bytes([int(m[1][1:], 16)]), text.encode())
-    return out
+    letters = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
+
+    def one(match):
+        if match[1][:1] != b"x":
+            return letters[match[1]]
+        return bytes([int(match[1][1:], 16)])
+
+    try:
+        return re.sub(rb"\\(x[0-9a-fA-F]{2}|.)", one, text.encode())
+    except (KeyError, ValueError):
+        raise Failed(f"not an escape that is known, in {text!r}")
 
 
 class Dialogue:
