@@ -97,17 +97,12 @@ static bool take_attribute(struct client *c, const char *word)
 /* 0; LIMITS_…: the client itself has too many sessions. */
 static int become(struct session *s, const struct client *c)
 {
-    struct net_address before = s->peer;
     if (c->has_address) {
+        int reason = limits_move(s->server->limits, &s->peer, &c->address);
+        if (reason != 0)
+            return reason;
         s->peer = c->address;
         net_set_port(&s->peer, c->port);
-        limits_disconnect(s->server->limits, &before);
-        int reason = limits_connect(s->server->limits, &s->peer);
-        if (reason != 0) {
-            s->peer = before;
-            limits_connect(s->server->limits, &before); /* it is counted as whoever it is now */
-            return reason;
-        }
         net_format_host(&s->peer, s->client);
     }
     session_forget(s);

@@ -164,6 +164,18 @@ void limits_disconnect(struct limits *limits, const struct net_address *client)
     session_add(limits, &c, -1);
 }
 
+int limits_move(struct limits *limits, const struct net_address *from, const struct net_address *to)
+{
+    limits_disconnect(limits, from);
+    int reason = limits_connect(limits, to);
+    if (reason != 0) {
+        /* Not by limits_connect, which might refuse it too: whoever ends the session takes it off again. */
+        struct cells c = cells_of(limits, from);
+        session_add(limits, &c, 1);
+    }
+    return reason;
+}
+
 void limits_login_failed(struct limits *limits, const struct net_address *client)
 {
     struct cells c = cells_of(limits, client);

@@ -31,6 +31,9 @@ void limits_free(struct limits *limits);
 /* Counts a new session: 0, or an enum limits_result (then it is not counted). */
 int limits_connect(struct limits *limits, const struct net_address *client);
 void limits_disconnect(struct limits *limits, const struct net_address *client);
+/* The client of a session turned out to be another, as its proxy told: as limits_connect, but when it is refused the
+ * session goes on counting as from's. */
+int limits_move(struct limits *limits, const struct net_address *from, const struct net_address *to);
 
 void limits_login_failed(struct limits *limits, const struct net_address *client);
 /* Whether this address must wait before it may try to log in again. */

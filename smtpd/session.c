@@ -265,16 +265,13 @@ static bool take_proxy_header(struct session *s)
     }
     buf_consume(in, used);
     if (!proxy.local && proxy.client.len > 0) {
-        struct net_address balancer = s->peer;
-        limits_disconnect(s->server->limits, &balancer);
-        s->peer = proxy.client;
-        net_format_host(&s->peer, s->client);
-        if (limits_connect(s->server->limits, &s->peer) != 0) {
-            s->peer = balancer;
-            limits_connect(s->server->limits, &balancer);
+        int reason = limits_move(s->server->limits, &s->peer, &proxy.client);
+        net_format_host(&proxy.client, s->client);
+        if (reason != 0) {
             session_close(s, 421, "4.7.0", "%s too many connections from your address", s->server->hostname);
             return false;
         }
+        s->peer = proxy.client;
     }
     session_judge_client(s);
     s->phase = SESSION_GREETING;

@@ -96,6 +96,27 @@ static void counts_a_minute(void **state)
     limits_free(b);
 }
 
+/* A session whose proxy told of another client is that one's; when that one is refused it ends as what it was. */
+static void moves_a_session(void **state)
+{
+    const struct limits_maxima maxima = {.sessions = 2, .sessions_per_address = 1, .connections_per_minute = 1};
+    struct limits *a = open_limits(*state, &maxima);
+    struct net_address proxy = client("192.0.2.1"), one = client("192.0.2.2"), two = client("192.0.2.3");
+    assert_int_equal(limits_connect(a, &proxy), 0);
+    assert_int_equal(limits_move(a, &proxy, &one), 0);
+    assert_int_equal(limits_connect(a, &two), 0);
+    assert_int_equal(limits_move(a, &two, &one), LIMITS_TOO_MANY_FROM_ADDRESS);
+    limits_disconnect(a, &two);
+    assert_int_equal(limits_move(a, &one, &two), LIMITS_TOO_FAST);
+    limits_disconnect(a, &one);
+    /* Nobody is left, and nobody was taken off twice. */
+    clock_fake_advance_ms(60000);
+    assert_int_equal(limits_connect(a, &one), 0);
+    assert_int_equal(limits_connect(a, &two), 0);
+    assert_int_equal(limits_connect(a, &proxy), LIMITS_TOO_MANY);
+    limits_free(a);
+}
+
 /* A process that is killed says nothing; its heartbeat ends. */
 static void forgets_the_dead(void **state)
 {
@@ -116,6 +137,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(counts_over_processes, setup, teardown),
         cmocka_unit_test_setup_teardown(takes_ipv6_by_network_and_mapped_as_ipv4, setup, teardown),
         cmocka_unit_test_setup_teardown(counts_a_minute, setup, teardown),
+        cmocka_unit_test_setup_teardown(moves_a_session, setup, teardown),
         cmocka_unit_test_setup_teardown(forgets_the_dead, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
