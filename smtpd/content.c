@@ -316,7 +316,9 @@ void content_chunk(struct content *c, const char *data, size_t len)
 void content_chunks_end(struct content *c)
 {
     bool ended = smtp_data_look_end(&c->decoder);
-    if (!ended && !c->rules.binary && !c->after_cr)
+    /* A header is text whatever the body is: what completes it must not become part of its last line. */
+    bool is_text = !c->rules.binary || !c->in_body;
+    if (!ended && is_text && !c->after_cr)
         on_content(c, "\r\n", 2);
     content_end(c);
 }
