@@ -1,0 +1,341 @@
+/* A whole session over a socket pair.  Whatever the client sends, all that it reads is well-formed replies, no more than
+ * it asked for and none behind the last; and however its bytes are cut into writes, they mean the same.
+ *
+ * Input: two bytes of choices, then what the client sends; 0xFF ends a write.  There is no auth program and no TLS. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "log/log.h"
+#include "memory_queue.h"
+#include "smtp/reply.h"
+#include "smtpd/limits.h"
+#include "smtpd/session.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Of the first byte, and of the second. */
+enum { SUBMISSION = 1, NORMALISES = 2, FEW_KEYWORDS = 4, PROXIED = 8, XCLIENT = 16, STRANGER = 32, BULK = 64, SMALL = 128 };
+enum { CROWDED = 1, NO_SPACE = 2, FULL_DISK = 4, COMMITS_FAIL = 8, DRAINS = 16, LOGIN_NEEDED = 32, LEAVES_EARLY = 64 };
+
+enum { QUIET_TURNS = 3, LAST_TURNS = 64, END_OF_WRITE = 0xff, ROOM = 400 };
+
+static const char config[] = "min_free_space = 1M\n"
+                             "max_header_size = 4k\n"
+                             "max_line_length = 1000\n"
+                             "max_errors = 12\n"
+                             "max_hops = 3\n"
+                             "lane_header = X-Priority\n"
+                             "listener \"all\" {\n"
+                             "    address = 127.0.0.1:25\n"
+                             "    tls = none\n"
+                             "    tenant = acme\n"
+                             "    trusted_networks = 127.0.0.0/8 192.0.2.0/24 2001:db8::/32\n"
+                             "    discard_ehlo_keywords = CHUNKING DSN SMTPUTF8 FUTURERELEASE\n"
+                             "    xclient_networks = 127.0.0.0/8 192.0.2.0/24\n"
+                             "    proxy_networks = 127.0.0.0/8\n"
+                             "}\n";
+
+static struct settings_smtpd settings;
+static struct loop *loop;
+static struct limits *roomy, *crowded;
+static struct net_address peer;
+
+/* What one session came to. */
+struct story {
+    unsigned choices, more;
+    struct server server;
+    struct injector injector;
+    struct settings_listener listener;
+    int client;
+    struct buf replies, messages; /* all that the client read; all that was queued */
+    unsigned queued;
+};
+
+static void require(bool holds, const char *what, const struct story *t)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "does not hold: %s\n%s", what, buf_str(&t->replies));
+    abort();
+}
+
+static void open_limits(const char *folder, const char *name, const struct limits_maxima *maxima, struct limits **out)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    if (limits_new(loop, path, maxima, out) < 0 || unlink(path) < 0)
+        abort();
+}
+
+static void prepare(void)
+{
+    char folder[] = "/tmp/posthouse-fuzz-XXXXXX";
+    struct buf errors;
+    buf_init(&errors, 4096);
+    signal(SIGPIPE, SIG_IGN);
+    log_open("smtpd", "/dev/null", LOG_LEVEL_INFO);
+    clock_fake_set(60000, 0);
+    loop = loop_new();
+    if (loop == NULL || mkdtemp(folder) == NULL || net_parse("127.0.0.1", 2525, &peer) < 0 ||
+        conf_parse(&settings_smtpd_schema, "smtpd.conf", config, &settings, &errors) < 0) {
+        fprintf(stderr, "%s", buf_str(&errors));
+        abort();
+    }
+    buf_deinit(&errors);
+    open_limits(folder, "roomy", &(struct limits_maxima){.sessions = 1}, &roomy);
+    open_limits(folder, "crowded",
+                &(struct limits_maxima){.sessions = 1, .sessions_per_address = 1, .connections_per_minute = 2}, &crowded);
+    rmdir(folder);
+}
+
+/* A minute of its own for each run, in which nobody has connected yet, and the same time of day. */
+static void set_clocks(void)
+{
+    static uint64_t minute = 2;
+    clock_fake_set(minute++ * 60000, INT64_C(1763928001000000));
+}
+
+static void on_committed(void *arg, const struct injection *i, uint32_t flags, int result)
+{
+    struct story *t = arg;
+    if (result < 0)
+        return;
+    t->queued++;
+    buf_printf(&t->messages, "%s %x\n%s\n", i->id, flags, buf_str(&i->head));
+    buf_append(&t->messages, buf_str(&i->content), i->content.len);
+}
+
+static struct server *set_up(struct story *t)
+{
+    const struct settings_listener *all = settings.listeners.items[0];
+    t->injector = (struct injector){.loop = loop,
+                                    .room = t->more & FULL_DISK ? ROOM : SIZE_MAX,
+                                    .commit_error = t->more & COMMITS_FAIL ? -EIO : 0,
+                                    .free_bytes = t->more & NO_SPACE ? 1024 * 1024 + 50 : UINT64_MAX,
+                                    .committed = on_committed,
+                                    .arg = t};
+    t->server = (struct server){.loop = loop,
+                                .hostname = "mail.example.test",
+                                .settings = settings,
+                                .injector = &t->injector,
+                                .limits = t->more & CROWDED ? crowded : roomy};
+    TAILQ_INIT(&t->server.listeners);
+    TAILQ_INIT(&t->server.sessions);
+    t->server.settings.max_message_size_bytes = t->choices & SMALL ? 300 : 65536;
+    t->server.settings.max_recipients = t->choices & SMALL ? 2 : 1000;
+    t->listener = *all;
+    t->listener.role = t->choices & SUBMISSION ? LISTENER_SUBMISSION : LISTENER_RELAY;
+    t->listener.bare_line_ends = t->choices & NORMALISES ? LISTENER_NORMALISE : LISTENER_REFUSE;
+    t->listener.lane = t->choices & BULK ? LISTENER_LANE_BULK : LISTENER_LANE_TRANSACTIONAL;
+    t->listener.auth = t->more & LOGIN_NEEDED ? LISTENER_AUTH_REQUIRED : LISTENER_AUTH_NO;
+    t->listener.discard_ehlo_keywords.count = t->choices & FEW_KEYWORDS ? all->discard_ehlo_keywords.count : 0;
+    t->listener.proxy_networks.count = t->choices & PROXIED ? all->proxy_networks.count : 0;
+    t->listener.xclient_networks.count = t->choices & XCLIENT ? all->xclient_networks.count : 0;
+    t->listener.trusted_networks.count = t->choices & STRANGER ? 0 : all->trusted_networks.count;
+    buf_init(&t->replies, 16 * 1024 * 1024);
+    buf_init(&t->messages, 16 * 1024 * 1024);
+    return &t->server;
+}
+
+static bool client_reads(struct story *t)
+{
+    char room[65536];
+    ssize_t n = recv(t->client, room, sizeof(room), MSG_DONTWAIT);
+    if (n > 0)
+        buf_append(&t->replies, room, (size_t)n);
+    return n > 0;
+}
+
+/* Until nothing more happens. */
+static void run_quiet(struct story *t)
+{
+    for (unsigned quiet = 0; quiet < QUIET_TURNS; quiet++) {
+        size_t pending = t->injector.pending;
+        loop_turn(loop, 0);
+        if (client_reads(t) || pending != t->injector.pending)
+            quiet = 0;
+    }
+}
+
+static void client_writes(struct story *t, const uint8_t *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = send(t->client, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        run_quiet(t);
+        if (n < 0)
+            return; /* the server is gone, or is behind and will not catch up */
+        data += n;
+        size -= (size_t)n;
+    }
+}
+
+static void client_leaves(struct story *t)
+{
+    if ((t->more & LEAVES_EARLY) == 0)
+        run_quiet(t);
+    shutdown(t->client, SHUT_WR);
+    for (int i = 0; i < LAST_TURNS && (!TAILQ_EMPTY(&t->server.sessions) || t->injector.pending > 0); i++) {
+        loop_turn(loop, 0);
+        client_reads(t);
+    }
+    while (client_reads(t))
+        ;
+    require(TAILQ_EMPTY(&t->server.sessions), "the session ends when the client leaves", t);
+    require(t->injector.alive == 0 && t->injector.pending == 0, "no injection stays behind", t);
+    close(t->client);
+}
+
+static void check_limits(struct story *t)
+{
+    struct net_address nobody;
+    struct limits *limits = t->server.limits;
+    net_parse("198.51.100.1", 1, &nobody);
+    require(limits_connect(limits, &nobody) == 0, "an ended session no longer counts", t);
+    require(limits_connect(limits, &nobody) == LIMITS_TOO_MANY, "a session is given back once only", t);
+    limits_disconnect(limits, &nobody);
+}
+
+static void play(struct story *t, const uint8_t *data, size_t size, bool in_writes)
+{
+    int pair[2];
+    set_clocks();
+    struct server *server = set_up(t);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || limits_connect(server->limits, &peer) != 0 ||
+        session_new(server, &t->listener, pair[1], &peer) < 0)
+        abort();
+    t->client = pair[0];
+    while (size > 0) {
+        const uint8_t *end = in_writes ? memchr(data, END_OF_WRITE, size) : NULL;
+        size_t n = end != NULL ? (size_t)(end - data) : size;
+        client_writes(t, data, n);
+        data += n + (end != NULL);
+        size -= n + (end != NULL);
+        if (end != NULL && (t->more & DRAINS) && !server->draining)
+            server_drain(server);
+    }
+    client_leaves(t);
+    check_limits(t);
+}
+
+/* One line of a reply; `code` is that of the lines before, 0 = a new reply. */
+static unsigned check_line(const struct story *t, const char *line, size_t len, unsigned code, bool *last)
+{
+    require(len >= 4 && len <= SMTP_REPLY_OUT_LINE_MAX, "a reply's line is as long as it may be", t);
+    for (size_t i = 0; i < len; i++)
+        require((unsigned char)line[i] >= 0x20 && line[i] != 0x7f, "a reply is text", t);
+    for (int i = 0; i < 3; i++)
+        require(line[i] >= '0' && line[i] <= '9', "a reply begins with a code", t);
+    require(line[0] >= '2' && line[0] <= '5' && (line[3] == ' ' || line[3] == '-'), "a code is a code", t);
+    unsigned here = (unsigned)((line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0'));
+    require(code == 0 || code == here, "all lines of a reply have one code", t);
+    *last = line[3] == ' ';
+    return here;
+}
+
+static void check_replies(const struct story *t, size_t lines_sent)
+{
+    const char *at = buf_str(&t->replies), *end = at + t->replies.len;
+    unsigned replies = 0, queued = 0, code = 0;
+    bool over = false;
+    while (at < end) {
+        const char *crlf = memmem(at, (size_t)(end - at), "\r\n", 2);
+        bool last;
+        require(crlf != NULL, "a reply's line ends in CRLF", t);
+        require(!over, "nothing follows the last reply", t);
+        code = check_line(t, at, (size_t)(crlf - at), code, &last);
+        if (last) {
+            replies++;
+            queued += strncmp(at, "250 2.0.0 queued as ", 20) == 0;
+            over = code == 221 || code == 421;
+            code = 0;
+        }
+        at = crlf + 2;
+    }
+    require(code == 0, "a reply ends", t);
+    require(queued == t->queued, "who hears that a message is queued has one in the queue", t);
+    /* The greeting, one for each line, and what is said to a line that does not end and before the connection is. */
+    require(replies <= lines_sent + 3, "no more replies than commands", t);
+}
+
+static size_t count_lines(const uint8_t *data, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < size; i++)
+        n += data[i] == '\n';
+    return n;
+}
+
+/* The client's bytes without the ends of its writes. */
+static size_t join(const uint8_t *data, size_t size, uint8_t *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < size; i++)
+        if (data[i] != END_OF_WRITE)
+            out[n++] = data[i];
+    return n;
+}
+
+static bool same(const struct buf *a, const struct buf *b)
+{
+    return a->len == b->len && memcmp(buf_str(a), buf_str(b), a->len) == 0;
+}
+
+/* The first digits of the replies.  A message that is too large and also broken is refused for what shows first, and
+ * that depends on the cuts. */
+static bool same_outcome(const struct story *a, const struct story *b)
+{
+    const char *p = buf_str(&a->replies), *q = buf_str(&b->replies);
+    while (p != NULL && q != NULL && *p == *q) {
+        p = strchr(p, '\n');
+        q = strchr(q, '\n');
+        p = p != NULL ? p + 1 : NULL;
+        q = q != NULL ? q + 1 : NULL;
+    }
+    return p == NULL && q == NULL;
+}
+
+static void compare(const struct story *a, const struct story *b)
+{
+    bool told = a->choices & SMALL ? (a->more & FULL_DISK) || same_outcome(a, b) : same(&a->replies, &b->replies);
+    if (told && same(&a->messages, &b->messages))
+        return;
+    fprintf(stderr, "in one write\n%s%s---\nin several\n%s%s", buf_str(&a->replies), buf_str(&a->messages),
+            buf_str(&b->replies), buf_str(&b->messages));
+    abort();
+}
+
+static void forget(struct story *t)
+{
+    buf_deinit(&t->replies);
+    buf_deinit(&t->messages);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 2 || size > 32768)
+        return 0;
+    if (loop == NULL)
+        prepare();
+    struct story cut = {.choices = data[0], .more = data[1]}, whole = cut;
+    data += 2;
+    size -= 2;
+    size_t lines = count_lines(data, size);
+    play(&cut, data, size, true);
+    check_replies(&cut, lines);
+    if ((cut.more & DRAINS) == 0) {
+        uint8_t *joined = malloc(size + 1);
+        play(&whole, joined, join(data, size, joined), false);
+        check_replies(&whole, lines);
+        compare(&whole, &cut);
+        free(joined);
+    }
+    forget(&whole);
+    forget(&cut);
+    return 0;
+}
