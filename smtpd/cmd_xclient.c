@@ -13,6 +13,7 @@
 #include "log/log.h"
 #include "smtpd/command.h"
 #include "smtpd/limits.h"
+#include "store/credentials.h"
 
 struct client {
     struct net_address address;
@@ -58,11 +59,13 @@ static bool take_helo(struct client *c, const char *value)
     return harmless || is_unknown(value);
 }
 
+/* It goes into the envelope, where a line is a line. */
 static bool take_login(struct client *c, const char *value)
 {
-    if (!is_unknown(value))
-        snprintf(c->login, sizeof(c->login), "%s", value);
-    return strlen(value) < sizeof(c->login);
+    if (is_unknown(value))
+        return true;
+    snprintf(c->login, sizeof(c->login), "%s", value);
+    return value[0] == '\0' || credential_name_valid(value);
 }
 
 static bool pass_over(struct client *c, const char *value)
@@ -85,7 +88,7 @@ static bool take_attribute(struct client *c, const char *word)
     bool right = false;
     buf_init(&value, 1024);
     if (equals != NULL && xtext_decode(equals + 1, strlen(equals + 1), &value) == 0 &&
-        text_is_ascii(buf_str(&value), value.len))
+        text_is_ascii(buf_str(&value), value.len) && strlen(buf_str(&value)) == value.len)
         for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++)
             if (strlen(attributes[i].name) == (size_t)(equals - word) &&
                 text_equal_nocase_n(word, attributes[i].name, (size_t)(equals - word)))
