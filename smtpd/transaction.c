@@ -61,9 +61,17 @@ static bool is_bulk(const struct session *s)
     return s->bulk || s->listener->lane == LISTENER_LANE_BULK;
 }
 
+/* Named in the trace field, which is content too (trace.h). */
+static const char *only_recipient(const struct transaction *t)
+{
+    return t->recipients.count == 1 ? recipients_address(&t->recipients, 0) : NULL;
+}
+
 static uint32_t envelope_flags(const struct transaction *t)
 {
+    const char *named = only_recipient(t);
     uint32_t flags = t->mail.smtputf8 ? ENVELOPE_SMTPUTF8 : 0;
+    flags |= named != NULL && !text_is_ascii(named, strlen(named)) ? ENVELOPE_8BIT : 0;
     flags |= t->mail.requiretls ? ENVELOPE_REQUIRETLS : 0;
     /* RFC 6710 leaves to us what a priority means: which lane. */
     flags |= t->mail.mt_priority < 0 ? ENVELOPE_BULK : t->mail.mt_priority > 0 ? ENVELOPE_TRANSACTIONAL : 0;
@@ -125,7 +133,7 @@ int transaction_begin_content(struct transaction *t)
         .hostname = s->server->hostname,
         .protocol = t->protocol,
         .queue_id = injection_id(injection),
-        .only_recipient = t->recipients.count == 1 ? recipients_address(&t->recipients, 0) : NULL,
+        .only_recipient = only_recipient(t),
         .time_s = now_us / 1000000,
     };
     r = trace_format(&facts, &trace);
