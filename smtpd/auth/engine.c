@@ -101,7 +101,9 @@ static int check_password(sasl_conn_t *conn, void *context, const char *user, co
                           struct propctx *propctx)
 {
     struct account *a = engine.current;
-    if (look_up(user, strlen(user)) != SASL_OK || passlen > CREDENTIAL_PASSWORD_MAX)
+    /* A NUL is in no password, and HMAC takes "x" and "x\0" for the same key. */
+    if (look_up(user, strlen(user)) != SASL_OK || passlen > CREDENTIAL_PASSWORD_MAX ||
+        memchr(pass, '\0', passlen) != NULL)
         return SASL_BADAUTH;
     if (a->state == ACCOUNT_FOUND && verdict_known(engine.verdicts, &a->row, pass, passlen))
         return SASL_OK;
