@@ -215,7 +215,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                          .max_header_size_bytes = HEADER_MAX,
                                          .max_line_length = LINE_MAX_BYTES,
                                          .max_hops = HOPS_MAX,
-                                         .lane_header = t.choices & LANES ? lane_header : no_header};
+                                         .lane_header = t.choices & LANES ? lane_header : no_header,
+                                         .idempotency_header = no_header};
     chunks_however_cut(&t, data[1], (const char *)data + 2, size - 2);
     t.choices &= ~(unsigned)BINARY; /* which goes by BDAT only */
     data_however_cut(&t, data[1], (const char *)data + 2, size - 2);
