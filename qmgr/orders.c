@@ -278,11 +278,6 @@ static bool is_deferred(const struct message *m)
     return m->phase == MESSAGE_DEFERRED;
 }
 
-static bool is_held(const struct message *m)
-{
-    return message_is_held(m);
-}
-
 static bool is_not_held(const struct message *m)
 {
     return !message_is_held(m);
@@ -301,7 +296,7 @@ static const struct {
 } verbs[] = {
     [QUEUE_VERB_RETRY] = {is_deferred, order_retry, "it is not deferred"},
     [QUEUE_VERB_HOLD] = {is_not_held, order_hold, "it is on hold already"},
-    [QUEUE_VERB_RELEASE] = {is_held, order_release, "it is not on hold"},
+    [QUEUE_VERB_RELEASE] = {message_is_held, order_release, "it is not on hold"},
     [QUEUE_VERB_DELETE] = {is_there, order_delete, "it is gone"},
 };
 

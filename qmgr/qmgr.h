@@ -106,6 +106,8 @@ void round_abandon(struct round *r, int64_t wait_ms);
 void round_end(struct round *r);
 /* When its lifetime begins: at its arrival, or when it may leave.  Microseconds since 1970. */
 int64_t round_begins_us(const struct round *r);
+/* How long it may last; 0 = one attempt. */
+int64_t round_lifetime_ms(const struct round *r);
 /* When its lifetime ends, wall-clock seconds. */
 int64_t round_expires_s(const struct round *r);
 /* Gives a recipient to the part with this route ("route:NAME").  1 = it has to be routed yet, 0 = it is under way,

@@ -255,12 +255,16 @@ int64_t round_begins_us(const struct round *r)
     return release_us > r->envelope.arrived_us ? release_us : r->envelope.arrived_us;
 }
 
-int64_t round_expires_s(const struct round *r)
+int64_t round_lifetime_ms(const struct round *r)
 {
     const struct settings_qmgr *s = &r->qmgr->settings;
+    return r->envelope.sender[0] == '\0' ? s->bounce_lifetime_ms : s->lifetime_ms;
+}
+
+int64_t round_expires_s(const struct round *r)
+{
     const struct envelope *e = &r->envelope;
-    int64_t lifetime = e->sender[0] == '\0' ? s->bounce_lifetime_ms : s->lifetime_ms;
-    int64_t end = (round_begins_us(r) / 1000 + lifetime) / 1000;
+    int64_t end = (round_begins_us(r) / 1000 + round_lifetime_ms(r)) / 1000;
     /* RFC 2852 section 4.1.4: no longer than the sender said. */
     return e->return_by_s > 0 && e->return_by_s < end ? e->return_by_s : end;
 }
@@ -274,9 +278,7 @@ static bool round_too_old(const struct round *r)
 /* On hold it grows old like any other; with a lifetime of 0 each has one attempt, and this one had none yet. */
 static bool held_too_long(const struct round *r)
 {
-    const struct settings_qmgr *s = &r->qmgr->settings;
-    int64_t lifetime = r->envelope.sender[0] == '\0' ? s->bounce_lifetime_ms : s->lifetime_ms;
-    return lifetime > 0 && clock_wall_s() >= round_expires_s(r);
+    return round_lifetime_ms(r) > 0 && clock_wall_s() >= round_expires_s(r);
 }
 
 /* What still waits is let go, without an answer of its own: the admin took the message out. */
@@ -343,15 +345,16 @@ void round_begin_with(struct qmgr *q, struct message *m, enum round_wish wish, c
     r->early = m->state == QUEUE_DEFERRED && !m->forced && m->path_due_s > clock_wall_s() && r->jobs == 0;
     /* RFC 4865: it is not to leave yet.  An admin may think otherwise. */
     r->unreleased = r->envelope.release_s > clock_wall_s() && !m->forced && r->jobs == 0;
+    const bool held = message_is_held(m);
     if (make_parts(r) < 0) {
         log_message(LOG_LEVEL_ERROR, m->id, "out of memory for its recipients, will retry");
         round_abandon(r, OPEN_RETRY_MS);
     } else if (wish != WISH_NONE) {
         round_wish(r, wish, reason);
-    } else if (r->open > 0 && (r->early || r->unreleased || message_is_held(m) || (round_too_old(r) && r->jobs == 0))) {
+    } else if (r->open > 0 && (r->early || r->unreleased || held || (round_too_old(r) && r->jobs == 0))) {
         round_ground(r);
-        r->looked = message_is_held(m);
-        r->too_old = !r->early && !r->unreleased && (!message_is_held(m) || held_too_long(r));
+        r->looked = held;
+        r->too_old = !r->early && !r->unreleased && (!held || held_too_long(r));
         round_check(r);
     } else if (r->open > 0) {
         sign_request(r);

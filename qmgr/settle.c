@@ -180,9 +180,7 @@ static int64_t next_due_s(const struct round *r)
 /* When a message on hold is looked at the next time; 0 = never. */
 static int64_t held_look_s(const struct round *r)
 {
-    const struct settings_qmgr *s = &r->qmgr->settings;
-    bool expires = (r->envelope.sender[0] == '\0' ? s->bounce_lifetime_ms : s->lifetime_ms) > 0;
-    int64_t look = warning_time_s(r), end = expires ? round_expires_s(r) : 0, now = clock_wall_s();
+    int64_t look = warning_time_s(r), end = round_lifetime_ms(r) > 0 ? round_expires_s(r) : 0, now = clock_wall_s();
     if (look == 0 || (end > 0 && end < look))
         look = end;
     return look > 0 && look <= now ? now + LOOK_AGAIN_S : look; /* overdue: bounce is not there */

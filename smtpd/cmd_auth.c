@@ -32,13 +32,7 @@ static void log_login(const struct session *s, const char *result, const char *c
 
 static void login_succeeded(struct session *s, const struct ipc_auth_done *done)
 {
-    s->credential = strdup(done->credential);
-    s->tenant = strdup(done->tenant);
-    s->bulk = done->bulk != 0;
-    if (s->credential == NULL || s->tenant == NULL) {
-        free(s->credential);
-        free(s->tenant);
-        s->credential = s->tenant = NULL;
+    if (session_log_in(s, done->credential, done->tenant, done->bulk != 0) < 0) {
         session_decline(s, 454, "4.7.0", "no memory, try again later");
         return;
     }

@@ -27,37 +27,22 @@ static enum chunk_fate judge(struct session *s)
         return CHUNK_NO_RECIPIENTS;
     if (t->content != NULL)
         return CHUNK_TAKEN;
-    if (!server_has_space(s->server, t->mail.size_bytes > s->chunk_left ? t->mail.size_bytes : s->chunk_left))
-        return CHUNK_NO_SPACE;
-    int r = transaction_begin_content(t);
-    if (r < 0)
-        log_error("client=%s: no queue file could be made: %s; the client keeps the message", s->client, text_errno(r));
-    return r < 0 ? CHUNK_NO_SPACE : CHUNK_TAKEN;
-}
-
-/* A refused chunk ends the transaction: what the client sends of it after that is answered by 503. */
-static void refuse_chunk(struct session *s, const struct content_fault *fault)
-{
-    s->phase = SESSION_COMMAND;
-    if (fault->code < 500)
-        session_decline(s, fault->code, fault->enhanced, "%s", fault->text);
-    else
-        session_refuse(s, fault->code, fault->enhanced, "%s", fault->text);
-    transaction_free(s->transaction);
-    s->transaction = NULL;
+    uint64_t bytes = t->mail.size_bytes > s->chunk_left ? t->mail.size_bytes : s->chunk_left;
+    return transaction_begin_content(t, bytes) < 0 ? CHUNK_NO_SPACE : CHUNK_TAKEN;
 }
 
 static void chunk_over(struct session *s)
 {
     struct transaction *t = s->transaction;
     if (s->chunk_fate != CHUNK_TAKEN) {
-        refuse_chunk(s, &faults[s->chunk_fate]);
+        /* It ends the transaction: what the client sends of it after that is answered by 503. */
+        transaction_refuse(s, &faults[s->chunk_fate]);
         return;
     }
     if (s->chunk_last)
         content_chunks_end(t->content);
     if (content_fault(t->content) != NULL) {
-        command_content_refused(s, content_fault(t->content));
+        transaction_refuse(s, content_fault(t->content));
     } else if (s->chunk_last) {
         transaction_commit(t);
     } else {

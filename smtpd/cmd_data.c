@@ -24,31 +24,12 @@ void cmd_data(struct session *s, char *argument)
         session_refuse(s, 554, "5.5.1", "no valid recipients");
         return;
     }
-    int r = server_has_space(s->server, t->mail.size_bytes) ? transaction_begin_content(t) : 0;
-    if (r < 0)
-        log_error("client=%s: no queue file could be made: %s; the client keeps the message", s->client, text_errno(r));
-    if (t->content == NULL) {
+    if (transaction_begin_content(t, t->mail.size_bytes) < 0) {
         session_decline(s, 452, "4.3.1", "not enough space for the message, try again later");
         return;
     }
     session_reply(s, 354, "", "send the message, end it with <CRLF>.<CRLF>");
     s->phase = SESSION_DATA;
-}
-
-void command_content_refused(struct session *s, const struct content_fault *fault)
-{
-    struct transaction *t = s->transaction;
-    if (content_error(t->content) != 0)
-        log_error("client=%s: queue file could not be written: %s; the client keeps the message", s->client,
-                  text_errno(content_error(t->content)));
-    s->phase = SESSION_COMMAND;
-    if (fault->code < 500)
-        session_decline(s, fault->code, fault->enhanced, "%s", fault->text);
-    else
-        session_refuse(s, fault->code, fault->enhanced, "%s", fault->text);
-    /* session_refuse may have closed the session, and its transaction with it. */
-    transaction_free(s->transaction);
-    s->transaction = NULL;
 }
 
 void command_data_content(struct session *s, struct buf *in)
@@ -61,7 +42,7 @@ void command_data_content(struct session *s, struct buf *in)
         return;
     const struct content_fault *fault = content_fault(t->content);
     if (fault != NULL)
-        command_content_refused(s, fault);
+        transaction_refuse(s, fault);
     else
         transaction_commit(t);
 }

@@ -27,8 +27,7 @@ static bool hello(struct session *s, const char *name, bool esmtp)
         session_refuse(s, 501, "5.5.4", "%s needs the name or address literal of the client", smtp_verb_name(s->verb));
         return false;
     }
-    transaction_free(s->transaction);
-    s->transaction = NULL;
+    transaction_end(s);
     snprintf(s->helo, sizeof(s->helo), "%s", name);
     s->esmtp = esmtp;
     return true;

@@ -7,7 +7,6 @@
 
 void cmd_rset(struct session *s, char *argument)
 {
-    transaction_free(s->transaction);
-    s->transaction = NULL;
+    transaction_end(s);
     session_reply(s, 250, "2.0.0", "ok");
 }

@@ -97,7 +97,7 @@ static bool take_attribute(struct client *c, const char *word)
     return right;
 }
 
-/* 0; LIMITS_…: the client itself has too many sessions. */
+/* 0; LIMITS_…: the client itself has too many sessions; -ENOMEM. */
 static int become(struct session *s, const struct client *c)
 {
     if (c->has_address) {
@@ -112,11 +112,7 @@ static int become(struct session *s, const struct client *c)
     session_judge_client(s);
     snprintf(s->helo, sizeof(s->helo), "%s", c->helo);
     s->esmtp = c->helo[0] != '\0' && (c->esmtp || !c->has_protocol);
-    if (c->login[0] != '\0') {
-        s->credential = strdup(c->login);
-        s->tenant = strdup(c->login);
-    }
-    return 0;
+    return c->login[0] != '\0' ? session_log_in(s, c->login, c->login, false) : 0;
 }
 
 void cmd_xclient(struct session *s, char *argument)
@@ -138,7 +134,10 @@ void cmd_xclient(struct session *s, char *argument)
         }
     }
     log_info("xclient: client=%s, listener=%s, helo=%s, credential=%s", s->client, s->listener->name, c.helo, c.login);
-    if (become(s, &c) != 0)
+    int r = become(s, &c);
+    if (r < 0)
+        session_close(s, 421, "4.3.0", "%s no memory, try again later", s->server->hostname);
+    else if (r > 0)
         session_close(s, 421, "4.7.0", "%s too many connections from your address", s->server->hostname);
     else
         session_reply(s, 220, "", "%s ESMTP", s->server->hostname);

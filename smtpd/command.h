@@ -14,8 +14,6 @@ void command_data_content(struct session *s, struct buf *in);
 
 /* Bytes of the chunk after BDAT. */
 void command_bdat_chunk(struct session *s, struct buf *in);
-struct content_fault;
-void command_content_refused(struct session *s, const struct content_fault *fault);
 
 /* argument: what followed the verb, "" = nothing. */
 void cmd_auth(struct session *s, char *argument);

@@ -35,16 +35,31 @@ void session_free(struct session *s)
     free(s);
 }
 
-void session_forget(struct session *s)
+static void log_out(struct session *s)
 {
-    transaction_free(s->transaction);
-    s->transaction = NULL;
-    auth_cancel(s->server->auth, s->exchange);
-    s->exchange = NULL;
     free(s->credential);
     free(s->tenant);
     s->credential = s->tenant = NULL;
     s->bulk = false;
+}
+
+int session_log_in(struct session *s, const char *credential, const char *tenant, bool bulk)
+{
+    s->credential = strdup(credential);
+    s->tenant = strdup(tenant);
+    s->bulk = bulk;
+    if (s->credential != NULL && s->tenant != NULL)
+        return 0;
+    log_out(s);
+    return -ENOMEM;
+}
+
+void session_forget(struct session *s)
+{
+    transaction_end(s);
+    auth_cancel(s->server->auth, s->exchange);
+    s->exchange = NULL;
+    log_out(s);
     s->helo[0] = '\0';
     s->esmtp = false;
 }
@@ -116,8 +131,7 @@ static void close_with(struct session *s, unsigned code, const char *enhanced, c
         return;
     reply_text(s, code, enhanced, text);
     s->phase = SESSION_CLOSING;
-    transaction_free(s->transaction);
-    s->transaction = NULL;
+    transaction_end(s);
     stream_close_after_flush(s->stream);
 }
 

@@ -86,6 +86,8 @@ void session_wait(struct session *s, enum session_phase phase);
 
 /* Forgets all the client said, as after STARTTLS (RFC 3207 section 4.2). */
 void session_forget(struct session *s);
+/* Its mail is this credential's from here on.  0 or -ENOMEM; then nobody is logged in. */
+int session_log_in(struct session *s, const char *credential, const char *tenant, bool bulk);
 bool session_may_relay(const struct session *s);
 bool session_offers_auth(const struct session *s);
 /* Extensions offered in this state on this listener: enum smtp_extension bits. */

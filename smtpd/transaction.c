@@ -116,7 +116,7 @@ static int begin_injection(struct transaction *t, int64_t now_us, struct injecti
     return injection_begin(s->server->injector, &e, out);
 }
 
-int transaction_begin_content(struct transaction *t)
+static int begin_content(struct transaction *t)
 {
     struct session *s = t->session;
     struct injection *injection = NULL;
@@ -151,6 +151,39 @@ int transaction_begin_content(struct transaction *t)
     return r;
 }
 
+int transaction_begin_content(struct transaction *t, uint64_t bytes)
+{
+    const struct session *s = t->session;
+    if (!server_has_space(s->server, bytes))
+        return -ENOSPC;
+    int r = begin_content(t);
+    if (r < 0)
+        log_error("client=%s: no queue file could be made: %s; the client keeps the message", s->client, text_errno(r));
+    return r;
+}
+
+void transaction_end(struct session *s)
+{
+    transaction_free(s->transaction);
+    s->transaction = NULL;
+}
+
+void transaction_refuse(struct session *s, const struct content_fault *fault)
+{
+    const struct transaction *t = s->transaction;
+    int error = t != NULL && t->content != NULL ? content_error(t->content) : 0;
+    if (error != 0)
+        log_error("client=%s: queue file could not be written: %s; the client keeps the message", s->client,
+                  text_errno(error));
+    s->phase = SESSION_COMMAND;
+    if (fault->code < 500)
+        session_decline(s, fault->code, fault->enhanced, "%s", fault->text);
+    else
+        session_refuse(s, fault->code, fault->enhanced, "%s", fault->text);
+    /* session_refuse may have closed the session, and its transaction with it. */
+    transaction_end(s);
+}
+
 static char *accepted_line(const struct transaction *t)
 {
     const struct session *s = t->session;
@@ -179,11 +212,11 @@ static void tell_client(struct transaction *t, const char *id, int result)
 
 static void settle_claim(struct transaction *t, const char *id, int result)
 {
-    if (t->claimed && result == 0)
+    if (t->once != NULL && result == 0)
         once_finish(t->once, &t->claim, id);
-    else if (t->claimed)
+    else if (t->once != NULL)
         once_give_back(t->once, &t->claim);
-    t->claimed = false;
+    t->once = NULL;
 }
 
 static void on_committed(struct transaction *t, const char *id, int result)
@@ -249,33 +282,27 @@ static struct commit *commit_new(struct transaction *t)
     return commit;
 }
 
-static void end_without_commit(struct transaction *t)
-{
-    struct session *s = t->session;
-    s->phase = SESSION_COMMAND;
-    transaction_free(s->transaction);
-    s->transaction = NULL;
-}
-
 /* Whether a message with this key may be queued; if not, the client has its answer. */
 static bool claim_key(struct transaction *t)
 {
     struct session *s = t->session;
+    static const struct content_fault pending = {
+        451, "4.3.0", "a message with this key is being accepted just now, try again later"};
     const char *key = content_key(t->content);
     char id[ONCE_ID_SIZE] = "";
     if (s->server->once == NULL || key[0] == '\0')
         return true;
-    t->once = s->server->once;
-    int r = once_claim(t->once, s->credential != NULL ? s->credential : s->client, key, &t->claim, id);
-    t->claimed = r == ONCE_CLAIMED;
-    if (r == ONCE_TAKEN) {
+    int r = once_claim(s->server->once, s->credential != NULL ? s->credential : s->client, key, &t->claim, id);
+    if (r == ONCE_CLAIMED) {
+        t->once = s->server->once;
+    } else if (r == ONCE_TAKEN) {
         log_message(LOG_LEVEL_INFO, id, "submitted again: client=%s, credential=%s, key=%s, not queued again",
                     s->client, s->credential != NULL ? s->credential : "", key);
         session_reply(s, 250, "2.0.0", "queued as %s, before", id);
-        end_without_commit(t);
+        s->phase = SESSION_COMMAND;
+        transaction_end(s);
     } else if (r == ONCE_PENDING) {
-        session_decline(s, 451, "4.3.0", "a message with this key is being accepted just now, try again later");
-        end_without_commit(t);
+        transaction_refuse(s, &pending);
     } else if (r < 0) {
         log_warning("client=%s: keys of submissions can not be looked up: %s, the message is taken", s->client,
                     text_errno(r));
@@ -285,6 +312,7 @@ static bool claim_key(struct transaction *t)
 
 void transaction_commit(struct transaction *t)
 {
+    static const struct content_fault no_memory = {451, "4.3.0", "no memory, try again later"};
     struct session *s = t->session;
     if (!claim_key(t))
         return;
@@ -295,10 +323,7 @@ void transaction_commit(struct transaction *t)
         commit_free(commit);
         injection_abort(injection);
         settle_claim(t, "", -ENOMEM);
-        s->phase = SESSION_COMMAND;
-        session_decline(s, 451, "4.3.0", "no memory, try again later");
-        transaction_free(s->transaction);
-        s->transaction = NULL;
+        transaction_refuse(s, &no_memory);
         return;
     }
     t->committing = true;

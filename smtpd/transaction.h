@@ -13,8 +13,7 @@ struct transaction {
     struct recipients recipients;
     struct content *content; /* from DATA on */
     bool committing;
-    bool claimed; /* the key of its header is ours */
-    struct once *once;
+    struct once *once; /* where the key of its header is ours; NULL = it has none, or it is not ours */
     struct once_claim claim;
     bool lookup_failed; /* the suppression list could not be read; logged once */
     char *accepted;     /* the log line of the commit, which has to outlive the session */
@@ -28,8 +27,13 @@ void transaction_free(struct transaction *t);
 /* Adds a recipient; one that is there already is not added again.  0 or -ENOMEM. */
 int transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rcpt);
 
-/* Creates the queue file with the envelope and the trace field on top of the content.  0 or -errno. */
-int transaction_begin_content(struct transaction *t);
+/* Creates the queue file with the envelope and the trace field on top of the content, if there is space for so many bytes.
+ * 0 or -errno, which was logged unless it is our own -ENOSPC. */
+int transaction_begin_content(struct transaction *t, uint64_t bytes);
+/* The session has none any more. */
+void transaction_end(struct session *s);
+/* Tells the client why its content is not taken, and ends the transaction, if there is one. */
+void transaction_refuse(struct session *s, const struct content_fault *fault);
 /* The content is complete and good: make it durable, then tell the client and qmgr. */
 void transaction_commit(struct transaction *t);
 

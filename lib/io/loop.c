@@ -324,11 +324,6 @@ void task_cancel(struct task *t)
     TAILQ_REMOVE(&t->loop->tasks, t, link);
 }
 
-bool task_is_posted(const struct task *t)
-{
-    return t->posted;
-}
-
 void turn_end_init(struct turn_end *e, struct loop *l, enum turn_stage stage, void (*fn)(void *arg), void *arg)
 {
     *e = (struct turn_end){.loop = l, .stage = stage, .fn = fn, .arg = arg};

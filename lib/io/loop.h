@@ -70,7 +70,6 @@ struct task {
 void task_init(struct task *t, struct loop *l, void (*fn)(void *arg), void *arg);
 void task_post(struct task *t); /* once, however often it is posted */
 void task_cancel(struct task *t); /* harmless on a zeroed task, and on one that is not posted */
-bool task_is_posted(const struct task *t);
 
 /* What a process gathered in a turn leaves it in this order, so that a process killed at any point has told the log before
  * the queue forgets, and the others last. */

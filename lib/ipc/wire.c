@@ -42,7 +42,7 @@ void wire_batch_deinit(struct wire_batch *b)
     buf_deinit(&b->record);
 }
 
-bool wire_batch_is_full(const struct wire_batch *b)
+static bool batch_is_full(const struct wire_batch *b)
 {
     return b->record.len >= WIRE_FULL_BYTES || b->fd_count == WIRE_FDS_MAX;
 }
@@ -52,7 +52,7 @@ int wire_batch_add(struct wire_batch *b, enum ipc_type type, const void *message
     const size_t before = b->record.len;
     char length[4] = {0};
     int copy = -1;
-    if (wire_batch_is_full(b))
+    if (batch_is_full(b))
         return -EAGAIN;
     if (fd >= 0 && (copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
         return -EMFILE;

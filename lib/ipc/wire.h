@@ -28,7 +28,6 @@ void wire_batch_deinit(struct wire_batch *b);
 /* fd: duplicated, or -1.  0; -EAGAIN (full: send it first); -ENOBUFS (a message longer than IPC_RECORD_MAX), -EINVAL (no
  * such message), -EMFILE, -ENOMEM.  What is in the batch stays as it was then. */
 int wire_batch_add(struct wire_batch *b, enum ipc_type type, const void *message, int fd);
-bool wire_batch_is_full(const struct wire_batch *b);
 /* 0, and the batch is empty; or -errno, and it is as it was. */
 int wire_send(int socket, struct wire_batch *b);
 

@@ -34,12 +34,6 @@ static void ehlo_auth(struct smtp_ehlo *e, const char *parameters)
     }
 }
 
-static void ehlo_deliverby(struct smtp_ehlo *e, const char *parameters)
-{
-    if (text_parse_u64(parameters, INT32_MAX, &e->deliverby_min_s) < 0)
-        e->deliverby_min_s = 0;
-}
-
 static const struct {
     const char *keyword;
     enum smtp_extension extension;
@@ -58,7 +52,7 @@ static const struct {
     {"REQUIRETLS", SMTP_EXT_REQUIRETLS, NULL},
     {"LIMITS", SMTP_EXT_LIMITS, NULL},
     {"FUTURERELEASE", SMTP_EXT_FUTURERELEASE, NULL},
-    {"DELIVERBY", SMTP_EXT_DELIVERBY, ehlo_deliverby},
+    {"DELIVERBY", SMTP_EXT_DELIVERBY, NULL},
     {"MT-PRIORITY", SMTP_EXT_MT_PRIORITY, NULL},
     {"XCLIENT", SMTP_EXT_XCLIENT, NULL},
     {"HELP", SMTP_EXT_HELP, NULL},

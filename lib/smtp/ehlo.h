@@ -34,7 +34,6 @@ unsigned smtp_extension_named(const char *keyword);
 struct smtp_ehlo {
     unsigned extensions; /* enum smtp_extension */
     uint64_t size_bytes; /* largest message the server takes; 0 = it did not say */
-    uint64_t deliverby_min_s; /* DELIVERBY: the shortest time it takes */
     char auth[256];      /* SASL mechanisms in capitals, parted by blanks; "" = none */
 };
 
