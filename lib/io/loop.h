@@ -43,11 +43,13 @@ int io_watch_set(struct io_watch *w, int wanted);
 /* A timer that fires once; set it again from its own function for a period. */
 struct timer {
     struct io_event event;
+    uint64_t due_us; /* by the monotonic clock */
     void (*fn)(void *arg);
     void *arg;
 };
 int timer_init(struct timer *t, struct loop *l, void (*fn)(void *arg), void *arg);
 void timer_deinit(struct timer *t); /* harmless on a zeroed timer */
+/* fn is called when delay_ms have passed, or up to a tick of the kernel (mostly 4 ms) later; never before. */
 int timer_set_ms(struct timer *t, uint64_t delay_ms);
 void timer_stop(struct timer *t);
 bool timer_is_set(const struct timer *t);
