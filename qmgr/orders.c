@@ -15,7 +15,7 @@
 #include "queue/file.h"
 
 #define LIST_MAX      10000 /* items of one answer; the asker continues after the last */
-#define ADDRESSES_MAX 1000 /* bytes of recipients shown of a message */
+#define ADDRESSES_MAX 1000  /* bytes of recipients shown of a message */
 
 static void answer(struct ipc_channel *to, enum ipc_order_status status, uint32_t count, const char *text)
 {

@@ -1,5 +1,5 @@
-/* Writing down what became of messages, once a turn of the loop.  The order is what crashes are about: the file knows before
- * the log tells, and the log has told before the file goes (docs/QUEUE.md). */
+/* Writing down what became of messages, once a turn of the loop.  The order is what crashes are about: the file knows
+ * before the log tells, and the log has told before the file goes (docs/QUEUE.md). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -37,8 +37,8 @@ static int open_to_write(struct round *r)
     if (r->write_fd >= 0)
         return 0;
     int err = -errno;
-    log_message(LOG_LEVEL_ERROR, r->message->id, "%s can not be written: %s; a crash now would repeat what was done", path,
-                text_errno(err));
+    log_message(LOG_LEVEL_ERROR, r->message->id, "%s can not be written: %s; a crash now would repeat what was done",
+                path, text_errno(err));
     return err;
 }
 
@@ -77,7 +77,8 @@ void record_state(struct round *r)
 
 static void write_history(struct round *r)
 {
-    int err = r->history.len > 0 && open_to_write(r) == 0 ? queue_file_append(r->write_fd, &r->envelope, &r->history) : 0;
+    int err =
+        r->history.len > 0 && open_to_write(r) == 0 ? queue_file_append(r->write_fd, &r->envelope, &r->history) : 0;
     if (err < 0 && err != -EFBIG)
         log_message(LOG_LEVEL_WARNING, r->message->id, "its history can not be written: %s, ignoring", text_errno(err));
     buf_clear(&r->history);

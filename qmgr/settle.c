@@ -125,7 +125,8 @@ static bool is_delayed(const struct envelope_recipient *rcpt)
 static int64_t warning_time_s(const struct round *r)
 {
     int64_t after_ms = r->qmgr->settings.delay_warning_ms, by_s = r->envelope.notify_by_s;
-    if ((after_ms == 0 && by_s == 0) || r->envelope.warned || r->envelope.sender[0] == '\0' || (r->envelope.flags & ENVELOPE_NOTICE))
+    if ((after_ms == 0 && by_s == 0) || r->envelope.warned || r->envelope.sender[0] == '\0' ||
+        (r->envelope.flags & ENVELOPE_NOTICE))
         return 0;
     int64_t when = after_ms > 0 ? (round_begins_us(r) / 1000 + after_ms + 999) / 1000 : 0;
     return by_s > 0 && (when == 0 || by_s < when) ? by_s : when;

@@ -32,7 +32,7 @@ struct walk_plan {
     bool (*fn)(struct walk *w, struct message *m);
     /* Behind the last one: called again and again, in slices as well, until it returns false; NULL = nothing to do. */
     bool (*more)(struct walk *w);
-    void *data; /* of fn and more; the walk's, freed with it */
+    void *data;                   /* of fn and more; the walk's, freed with it */
     void (*done)(struct walk *w); /* NULL = nothing to do */
 };
 

@@ -61,7 +61,8 @@ static void job_destroy(struct job *j)
         for (size_t k = 0; k < ARRAY_LENGTH(texts); k++)
             free(texts[k]);
     }
-    char *const texts[] = {j->key, j->queue_id, j->site_key, j->domain, j->sender, j->headers, j->envid, j->mt_priority};
+    char *const texts[] = {j->key,    j->queue_id, j->site_key, j->domain,
+                           j->sender, j->headers,  j->envid,    j->mt_priority};
     for (size_t k = 0; k < ARRAY_LENGTH(texts); k++)
         free(texts[k]);
     free(j->recipients);
@@ -104,8 +105,8 @@ static bool copy_texts(struct job *j, const struct ipc_deliver *order)
         char **to;
         const char *from;
     } texts[] = {
-        {&j->queue_id, order->queue_id}, {&j->site_key, order->site},   {&j->domain, order->domain},
-        {&j->sender, order->sender},     {&j->headers, order->headers}, {&j->envid, order->envid},
+        {&j->queue_id, order->queue_id},       {&j->site_key, order->site},   {&j->domain, order->domain},
+        {&j->sender, order->sender},           {&j->headers, order->headers}, {&j->envid, order->envid},
         {&j->mt_priority, order->mt_priority},
     };
     j->key = job_key(order->job, order->queue_id);

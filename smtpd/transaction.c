@@ -286,8 +286,8 @@ static struct commit *commit_new(struct transaction *t)
 static bool claim_key(struct transaction *t)
 {
     struct session *s = t->session;
-    static const struct content_fault pending = {
-        451, "4.3.0", "a message with this key is being accepted just now, try again later"};
+    static const struct content_fault pending = {451, "4.3.0",
+                                                 "a message with this key is being accepted just now, try again later"};
     const char *key = content_key(t->content);
     char id[ONCE_ID_SIZE] = "";
     if (s->server->once == NULL || key[0] == '\0')

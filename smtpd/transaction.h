@@ -27,8 +27,8 @@ void transaction_free(struct transaction *t);
 /* Adds a recipient; one that is there already is not added again.  0 or -ENOMEM. */
 int transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rcpt);
 
-/* Creates the queue file with the envelope and the trace field on top of the content, if there is space for so many bytes.
- * 0 or -errno, which was logged unless it is our own -ENOSPC. */
+/* Creates the queue file with the envelope and the trace field on top of the content, if there is space for so many
+ * bytes. 0 or -errno, which was logged unless it is our own -ENOSPC. */
 int transaction_begin_content(struct transaction *t, uint64_t bytes);
 /* The session has none any more. */
 void transaction_end(struct session *s);

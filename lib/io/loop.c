@@ -110,7 +110,8 @@ struct loop *loop_new(void)
         TAILQ_INIT(&l->ends[stage]);
     struct event_config *config = event_config_new();
     if (config != NULL) {
-        /* Without PRECISE_TIMER a timer costs no system call.  The clock then moves by the kernel's ticks: see timer_fired. */
+        /* Without PRECISE_TIMER a timer costs no system call.  The clock then moves by the kernel's ticks: see
+         * timer_fired. */
         event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
         l->base = event_base_new_with_config(config);
         event_config_free(config);
@@ -246,7 +247,8 @@ static int timer_add(struct timer *t, uint64_t delay_us)
     return event_add(event_of(&t->event), &delay) < 0 ? -ENOMEM : 0;
 }
 
-/* Late by a tick at most, but never early: a timer that was set between two ticks comes before its time, and waits on. */
+/* Late by a tick at most, but never early: a timer that was set between two ticks comes before its time, and waits on.
+ */
 static void timer_fired(evutil_socket_t fd, short what, void *arg)
 {
     struct timer *t = arg;

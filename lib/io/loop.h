@@ -25,8 +25,8 @@ struct io_event {
     bool live;
 };
 
-/* A descriptor to watch.  Embedded in its owner; the owner keeps (and later closes) the descriptor, and deinits the watch
- * before closing it. */
+/* A descriptor to watch.  Embedded in its owner; the owner keeps (and later closes) the descriptor, and deinits the
+ * watch before closing it. */
 enum { IO_READ = 1, IO_WRITE = 2 };
 struct io_watch {
     struct io_event read_event, write_event;
@@ -70,11 +70,11 @@ struct task {
     TAILQ_ENTRY(task) link;
 };
 void task_init(struct task *t, struct loop *l, void (*fn)(void *arg), void *arg);
-void task_post(struct task *t); /* once, however often it is posted */
+void task_post(struct task *t);   /* once, however often it is posted */
 void task_cancel(struct task *t); /* harmless on a zeroed task, and on one that is not posted */
 
-/* What a process gathered in a turn leaves it in this order, so that a process killed at any point has told the log before
- * the queue forgets, and the others last. */
+/* What a process gathered in a turn leaves it in this order, so that a process killed at any point has told the log
+ * before the queue forgets, and the others last. */
 enum turn_stage { TURN_RECORD, TURN_LOG, TURN_REMOVE, TURN_SEND, TURN_STAGES };
 struct turn_end {
     struct loop *loop;

@@ -14,7 +14,7 @@ struct offload {
     int wake_fd;
     pthread_mutex_t lock;
     pthread_cond_t more;
-    bool stopping;                  /* under lock, like the following */
+    bool stopping; /* under lock, like the following */
     struct job_list queued, worked;
     size_t pending;
     unsigned threads;

@@ -1,7 +1,7 @@
 /* offload: helper threads for what would block the loop (fsync, password hashing, SQLite writes).
  *
- * A job's work function runs in a helper thread and may touch only the job; its done function runs on the loop afterwards.
- * Jobs start in the order they were submitted. */
+ * A job's work function runs in a helper thread and may touch only the job; its done function runs on the loop
+ * afterwards. Jobs start in the order they were submitted. */
 #ifndef POSTHOUSE_IO_OFFLOAD_H
 #define POSTHOUSE_IO_OFFLOAD_H
 
@@ -20,7 +20,6 @@ struct offload_job {
     struct offload *next;
     void (*next_work)(struct offload_job *job);
 };
-
 
 /* NULL when threads, memory or descriptors are short. */
 struct offload *offload_new(struct loop *l, unsigned threads);

@@ -1,9 +1,9 @@
 /* channel: a connection between two programs of the suite that carries the messages of the catalogue.
  *
- * SOCK_SEQPACKET over a Unix socket; all messages of one turn travel in one record (wire.h).  Both sides send HELLO first; the serving side checks that the user on the other
- * end (SO_PEERCRED) may claim the role it names.  A record that does not decode, a message the peer's role may not
- * send, or one that the table of handlers does not list ends the channel with a logged reason; it never ends the
- * process. */
+ * SOCK_SEQPACKET over a Unix socket; all messages of one turn travel in one record (wire.h).  Both sides send HELLO
+ * first; the serving side checks that the user on the other end (SO_PEERCRED) may claim the role it names.  A record
+ * that does not decode, a message the peer's role may not send, or one that the table of handlers does not list ends
+ * the channel with a logged reason; it never ends the process. */
 #ifndef POSTHOUSE_IPC_CHANNEL_H
 #define POSTHOUSE_IPC_CHANNEL_H
 
@@ -39,10 +39,9 @@ struct ipc_face {
     void *arg;
 };
 
-/* Sends at the end of this turn of the loop, together with whatever else this turn has for the peer, or queues (bounded).
- * fd: a copy is passed along, or -1; stays the caller's.
- * 0; -EAGAIN (the peer does not keep up: try later); -EPIPE (the channel is down); -ENOBUFS (message longer than
- * IPC_RECORD_MAX); -EMFILE, -ENOMEM. */
+/* Sends at the end of this turn of the loop, together with whatever else this turn has for the peer, or queues
+ * (bounded). fd: a copy is passed along, or -1; stays the caller's. 0; -EAGAIN (the peer does not keep up: try later);
+ * -EPIPE (the channel is down); -ENOBUFS (message longer than IPC_RECORD_MAX); -EMFILE, -ENOMEM. */
 int ipc_send(struct ipc_channel *c, enum ipc_type type, const void *message, int fd);
 /* Sends what this turn has gathered for the peer now: for whoever takes long over each message. */
 void ipc_flush(struct ipc_channel *c);

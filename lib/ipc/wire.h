@@ -1,8 +1,8 @@
 /* wire: batches of messages with their descriptors in and out of a SOCK_SEQPACKET socket.
  *
  * What a process says to another in one turn of its loop travels as one record: for each message a u32, its length in
- * bytes with WIRE_HAS_FD for one that brought a descriptor, then the message as the catalogue encodes it.  Descriptors go
- * along in the order of their messages.  One wake-up and two system calls so serve a whole crowd. */
+ * bytes with WIRE_HAS_FD for one that brought a descriptor, then the message as the catalogue encodes it.  Descriptors
+ * go along in the order of their messages.  One wake-up and two system calls so serve a whole crowd. */
 #ifndef POSTHOUSE_IPC_WIRE_H
 #define POSTHOUSE_IPC_WIRE_H
 
@@ -25,8 +25,8 @@ struct wire_batch {
 
 void wire_batch_init(struct wire_batch *b);
 void wire_batch_deinit(struct wire_batch *b);
-/* fd: duplicated, or -1.  0; -EAGAIN (full: send it first); -ENOBUFS (a message longer than IPC_RECORD_MAX), -EINVAL (no
- * such message), -EMFILE, -ENOMEM.  What is in the batch stays as it was then. */
+/* fd: duplicated, or -1.  0; -EAGAIN (full: send it first); -ENOBUFS (a message longer than IPC_RECORD_MAX), -EINVAL
+ * (no such message), -EMFILE, -ENOMEM.  What is in the batch stays as it was then. */
 int wire_batch_add(struct wire_batch *b, enum ipc_type type, const void *message, int fd);
 /* 0, and the batch is empty; or -errno, and it is as it was. */
 int wire_send(int socket, struct wire_batch *b);
@@ -39,8 +39,8 @@ struct wire_reader {
     unsigned fd_count, fd_next;
 };
 
-/* Reads one record into data (size WIRE_RECORD_MAX + 1).  1: r goes over it; 0: the end; or -errno (-EMSGSIZE: longer than
- * a record may be).  Descriptors are close-on-exec and r's until they are handed out. */
+/* Reads one record into data (size WIRE_RECORD_MAX + 1).  1: r goes over it; 0: the end; or -errno (-EMSGSIZE: longer
+ * than a record may be).  Descriptors are close-on-exec and r's until they are handed out. */
 int wire_receive(int socket, char *data, struct wire_reader *r);
 /* The next message; texts point into data.  *fd is the caller's when not -1.  1; 0: there is none; -EPROTO: it makes no
  * sense; -ENOMEM. */

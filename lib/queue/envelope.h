@@ -81,8 +81,8 @@ struct envelope {
 /* Appends the whole head to out and fills in content_offset and each recipient's index.  0, -EINVAL (a value with a
  * control character), -ENOBUFS, -ENOMEM. */
 int envelope_format(struct envelope *e, struct buf *out);
-/* The same in parts, for a head that is not to be in memory as a whole: all before the recipients, then each of them, whose
- * line begins at offset of the file.  content_offset is then the caller's to set. */
+/* The same in parts, for a head that is not to be in memory as a whole: all before the recipients, then each of them,
+ * whose line begins at offset of the file.  content_offset is then the caller's to set. */
 int envelope_format_begin(const struct envelope *e, struct buf *out);
 int envelope_format_recipient(struct envelope_recipient *r, uint32_t offset, struct buf *out);
 /* The first line alone, ENVELOPE_FIRST_LINE bytes: what the commit rewrites. */

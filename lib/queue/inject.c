@@ -33,7 +33,7 @@ struct group {
     struct offload_job job;
     struct injector *injector;
     struct injection_list members;
-    int trouble; /* what the journal answered */
+    int trouble;                                 /* what the journal answered */
     struct journal_mark marks[JOURNAL_SEGMENTS]; /* how far it filled which segments; generation 0 = not */
     size_t refused;                              /* durable, but no file could be made */
 };
@@ -512,7 +512,8 @@ static void append_refusals(struct group *g, const struct journal_entry *entries
         g->marks[mark.segment] = mark;
 }
 
-/* In the committer: the journal is told who was refused after all.  It is settled behind the groups that the maker has. */
+/* In the committer: the journal is told who was refused after all.  It is settled behind the groups that the maker has.
+ */
 static void refuse_work(struct offload_job *job)
 {
     struct group *g = (struct group *)job;

@@ -35,8 +35,8 @@ struct journal_mark {
     uint64_t generation, end;
 };
 
-/* Writes the group and flushes it.  0 and *mark; -EAGAIN: no segment is ready or the group does not fit, flush the files instead;
- * other -errno: neither written nor trusted any more, flush the files instead. */
+/* Writes the group and flushes it.  0 and *mark; -EAGAIN: no segment is ready or the group does not fit, flush the
+ * files instead; other -errno: neither written nor trusted any more, flush the files instead. */
 int journal_append(struct journal *j, const struct journal_entry *entries, size_t count, struct journal_mark *mark);
 /* What was appended up to there stands under its name: the next checkpoint covers it.  By any thread, in order. */
 void journal_settle(struct journal *j, const struct journal_mark *mark);

@@ -140,10 +140,13 @@ static bool mail_by(void *out, const struct parameter *p)
     if (mode == NULL || mode - digits > 9)
         return false;
     *mode++ = '\0';
-    if (text_parse_u64(digits, 999999999, &seconds) < 0 || (mode[0] != '\0' && mode[1] != '\0' && !text_equal_nocase(mode + 1, "T")))
+    if (text_parse_u64(digits, 999999999, &seconds) < 0 ||
+        (mode[0] != '\0' && mode[1] != '\0' && !text_equal_nocase(mode + 1, "T")))
         return false;
     m->by_s = text[0] == '-' ? -(int32_t)seconds : (int32_t)seconds;
-    m->by_mode = mode[0] == 'R' || mode[0] == 'r' ? SMTP_BY_RETURN : mode[0] == 'N' || mode[0] == 'n' ? SMTP_BY_NOTIFY : SMTP_BY_NONE;
+    m->by_mode = mode[0] == 'R' || mode[0] == 'r'   ? SMTP_BY_RETURN
+                 : mode[0] == 'N' || mode[0] == 'n' ? SMTP_BY_NOTIFY
+                                                    : SMTP_BY_NONE;
     /* Section 4: a message can not be returned because it is late already. */
     return m->by_mode == SMTP_BY_NOTIFY || (m->by_mode == SMTP_BY_RETURN && m->by_s > 0);
 }
@@ -179,17 +182,17 @@ struct parameter_row {
 };
 
 static const struct parameter_row mail_parameters[] = {
-    {"SIZE", mail_size, SMTP_EXT_SIZE},                            /* RFC 1870 */
-    {"BODY", mail_body, SMTP_EXT_8BITMIME | SMTP_EXT_BINARYMIME},  /* RFC 6152, RFC 3030 */
-    {"SMTPUTF8", mail_smtputf8, SMTP_EXT_SMTPUTF8},                /* RFC 6531 */
-    {"RET", mail_ret, SMTP_EXT_DSN},                               /* RFC 3461 section 4.3 */
-    {"ENVID", mail_envid, SMTP_EXT_DSN},                           /* RFC 3461 section 4.4 */
-    {"AUTH", mail_auth, SMTP_EXT_ALL},                             /* RFC 4954 section 5: also from who did not log in */
-    {"REQUIRETLS", mail_requiretls, SMTP_EXT_REQUIRETLS},          /* RFC 8689 */
-    {"HOLDFOR", mail_holdfor, SMTP_EXT_FUTURERELEASE},             /* RFC 4865 */
-    {"HOLDUNTIL", mail_holduntil, SMTP_EXT_FUTURERELEASE},         /* RFC 4865 */
-    {"BY", mail_by, SMTP_EXT_DELIVERBY},                           /* RFC 2852 */
-    {"MT-PRIORITY", mail_mt_priority, SMTP_EXT_MT_PRIORITY},       /* RFC 6710 */
+    {"SIZE", mail_size, SMTP_EXT_SIZE},                           /* RFC 1870 */
+    {"BODY", mail_body, SMTP_EXT_8BITMIME | SMTP_EXT_BINARYMIME}, /* RFC 6152, RFC 3030 */
+    {"SMTPUTF8", mail_smtputf8, SMTP_EXT_SMTPUTF8},               /* RFC 6531 */
+    {"RET", mail_ret, SMTP_EXT_DSN},                              /* RFC 3461 section 4.3 */
+    {"ENVID", mail_envid, SMTP_EXT_DSN},                          /* RFC 3461 section 4.4 */
+    {"AUTH", mail_auth, SMTP_EXT_ALL},                            /* RFC 4954 section 5: also from who did not log in */
+    {"REQUIRETLS", mail_requiretls, SMTP_EXT_REQUIRETLS},         /* RFC 8689 */
+    {"HOLDFOR", mail_holdfor, SMTP_EXT_FUTURERELEASE},            /* RFC 4865 */
+    {"HOLDUNTIL", mail_holduntil, SMTP_EXT_FUTURERELEASE},        /* RFC 4865 */
+    {"BY", mail_by, SMTP_EXT_DELIVERBY},                          /* RFC 2852 */
+    {"MT-PRIORITY", mail_mt_priority, SMTP_EXT_MT_PRIORITY},      /* RFC 6710 */
 };
 
 static const struct parameter_row rcpt_parameters[] = {

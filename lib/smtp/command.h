@@ -43,7 +43,6 @@ enum smtp_body {
 /* What is to happen when a message is late (RFC 2852). */
 enum smtp_by_mode { SMTP_BY_NONE, SMTP_BY_RETURN, SMTP_BY_NOTIFY };
 
-
 enum smtp_argument_result {
     SMTP_ARGUMENT_SYNTAX = 1,        /* 501 5.5.4: not "FROM:<...>" or "TO:<...>" */
     SMTP_ARGUMENT_ADDRESS,           /* 501 5.1.7 or 5.1.3: problem says what */
@@ -84,8 +83,8 @@ struct smtp_rcpt {
     unsigned given;
 };
 
-/* The argument of MAIL: "FROM:<path> [parameters]".  offered: enum smtp_extension bits; parameters of others are unknown.
- * 0 or an enum smtp_argument_result with fault filled. */
+/* The argument of MAIL: "FROM:<path> [parameters]".  offered: enum smtp_extension bits; parameters of others are
+ * unknown. 0 or an enum smtp_argument_result with fault filled. */
 int smtp_mail_parse(const char *argument, unsigned offered, struct smtp_mail *out, struct smtp_argument_fault *fault);
 /* The argument of RCPT: "TO:<path> [parameters]"; smtputf8 as the transaction's MAIL said. */
 int smtp_rcpt_parse(const char *argument, unsigned offered, bool smtputf8, struct smtp_rcpt *out,

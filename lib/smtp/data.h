@@ -41,7 +41,8 @@ struct smtp_data_encoder {
     bool after_cr;
 };
 
-/* Content of BDAT chunks (RFC 3030), which has no dots to undo and no end of its own: looks at it as the decoder would. */
+/* Content of BDAT chunks (RFC 3030), which has no dots to undo and no end of its own: looks at it as the decoder would.
+ */
 void smtp_data_look(struct smtp_data_decoder *d, const char *data, size_t len);
 /* Behind the last chunk: a CR may stand alone there.  Whether the last line is ended by CRLF, or there is none. */
 bool smtp_data_look_end(struct smtp_data_decoder *d);

@@ -30,9 +30,9 @@ struct smtp_line_reader {
 void smtp_line_reader_init(struct smtp_line_reader *reader);
 void smtp_line_reader_deinit(struct smtp_line_reader *reader);
 
-/* The next line of at most max bytes with its CRLF; lf_ends: an LF alone ends it too, else it is an offence.  0: *line is its text, NUL-terminated, the caller's to write in
- * until the next call; nothing of it stays in the memory of in (it may be a password).  Else an enum smtp_line_result
- * or -ENOMEM. */
+/* The next line of at most max bytes with its CRLF; lf_ends: an LF alone ends it too, else it is an offence.  0: *line
+ * is its text, NUL-terminated, the caller's to write in until the next call; nothing of it stays in the memory of in
+ * (it may be a password).  Else an enum smtp_line_result or -ENOMEM. */
 int smtp_line_take(struct smtp_line_reader *reader, struct buf *in, size_t max, bool lf_ends, char **line, size_t *len);
 
 #endif

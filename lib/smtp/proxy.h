@@ -1,5 +1,5 @@
-/* proxy: the header that a load balancer sends before the client's first byte (PROXY protocol, versions 1 and 2, as haproxy
- * specifies it): who the client is.  Bytes in, struct out. */
+/* proxy: the header that a load balancer sends before the client's first byte (PROXY protocol, versions 1 and 2, as
+ * haproxy specifies it): who the client is.  Bytes in, struct out. */
 #ifndef POSTHOUSE_SMTP_PROXY_H
 #define POSTHOUSE_SMTP_PROXY_H
 

@@ -129,7 +129,7 @@ int suppression_open_reader(const char *path, struct suppression **out)
     *out = suppression_new(path);
     if (*out == NULL)
         return -ENOMEM;
-    (void)open_again(*out); /* the next lookup tells */
+    (void)open_again(*out);   /* the next lookup tells */
     (*out)->next_open_ms = 0; /* … and tries at once: whoever makes the file may be at it just now */
     return 0;
 }

@@ -1,6 +1,6 @@
-/* Content on its way into the queue: however DATA and BDAT cut it, the same message is stored or refused; what is stored
- * holds nothing that a server behind us could read as another message.  Input: a byte of choices, a byte that says how
- * to cut, then what the client sends. */
+/* Content on its way into the queue: however DATA and BDAT cut it, the same message is stored or refused; what is
+ * stored holds nothing that a server behind us could read as another message.  Input: a byte of choices, a byte that
+ * says how to cut, then what the client sends. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,9 +40,8 @@ static void begin(struct trial *t, struct content **out)
     struct envelope_recipient to = {.address = "b@example.net"};
     struct envelope e = {.arrived_us = 1, .sender = "a@example.com", .recipients = &to, .recipient_count = 1};
     struct injection *i;
-    const struct content_rules rules = {.submission = t->choices & SUBMISSION,
-                                        .normalises = t->choices & NORMALISES,
-                                        .binary = t->choices & BINARY};
+    const struct content_rules rules = {
+        .submission = t->choices & SUBMISSION, .normalises = t->choices & NORMALISES, .binary = t->choices & BINARY};
     t->injector = (struct injector){.room = t->choices & FULL_DISK ? ROOM : SIZE_MAX};
     if (injection_begin(&t->injector, &e, &i) < 0 ||
         (*out = content_new(&t->settings, "mail.example.test", &rules, i)) == NULL)

@@ -1,5 +1,5 @@
-/* Logins: whatever a client answers, it is let in as somebody only if it sent that account's password, or the proof that
- * it knows it.
+/* Logins: whatever a client answers, it is let in as somebody only if it sent that account's password, or the proof
+ * that it knows it.
  *
  * Input: a byte of choices, then the client's responses, one a line (before them the mechanism, if the choices leave it
  * open).  Unless the choices say that they are base64 already, they are encoded here, and the byte 1 stands for the

@@ -1,5 +1,5 @@
-/* A whole session over a socket pair.  Whatever the client sends, all that it reads is well-formed replies, no more than
- * it asked for and none behind the last; and however its bytes are cut into writes, they mean the same.
+/* A whole session over a socket pair.  Whatever the client sends, all that it reads is well-formed replies, no more
+ * than it asked for and none behind the last; and however its bytes are cut into writes, they mean the same.
  *
  * Input: two bytes of choices, then what the client sends; 0xFF ends a write.  There is no auth program and no TLS. */
 #include <errno.h>
@@ -20,7 +20,16 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Of the first byte, and of the second. */
-enum { SUBMISSION = 1, NORMALISES = 2, FEW_KEYWORDS = 4, PROXIED = 8, XCLIENT = 16, STRANGER = 32, BULK = 64, SMALL = 128 };
+enum {
+    SUBMISSION = 1,
+    NORMALISES = 2,
+    FEW_KEYWORDS = 4,
+    PROXIED = 8,
+    XCLIENT = 16,
+    STRANGER = 32,
+    BULK = 64,
+    SMALL = 128
+};
 enum { CROWDED = 1, NO_SPACE = 2, FULL_DISK = 4, COMMITS_FAIL = 8, DRAINS = 16, LOGIN_NEEDED = 32, LEAVES_EARLY = 64 };
 
 enum { QUIET_TURNS = 3, LAST_TURNS = 64, END_OF_WRITE = 0xff, ROOM = 400 };
@@ -90,7 +99,8 @@ static void prepare(void)
     buf_deinit(&errors);
     open_limits(folder, "roomy", &(struct limits_maxima){.sessions = 1}, &roomy);
     open_limits(folder, "crowded",
-                &(struct limits_maxima){.sessions = 1, .sessions_per_address = 1, .connections_per_minute = 2}, &crowded);
+                &(struct limits_maxima){.sessions = 1, .sessions_per_address = 1, .connections_per_minute = 2},
+                &crowded);
     rmdir(folder);
 }
 

@@ -271,9 +271,12 @@ static void parses_bdat(void **state)
         uint64_t size;
         bool last;
     } cases[] = {
-        {"0", 0, 0, false},        {"0 LAST", 0, 0, true},  {"86 last", 0, 86, true},  {"9223372036854775807", 0, INT64_MAX, false},
-        {"", -1, 0, false},        {"LAST", -1, 0, false},  {"-1", -1, 0, false},      {"9223372036854775808", -1, 0, false},
-        {"1 LAST x", -1, 0, false}, {"1x", -1, 0, false},   {"1 FIRST", -1, 0, false}, {"000000000000000000001", -1, 0, false},
+        {"0", 0, 0, false},         {"0 LAST", 0, 0, true},
+        {"86 last", 0, 86, true},   {"9223372036854775807", 0, INT64_MAX, false},
+        {"", -1, 0, false},         {"LAST", -1, 0, false},
+        {"-1", -1, 0, false},       {"9223372036854775808", -1, 0, false},
+        {"1 LAST x", -1, 0, false}, {"1x", -1, 0, false},
+        {"1 FIRST", -1, 0, false},  {"000000000000000000001", -1, 0, false},
     };
     for (size_t c = 0; c < ARRAY_LENGTH(cases); c++) {
         uint64_t size = 0;
@@ -289,7 +292,7 @@ static void parses_bdat(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_lines),     cmocka_unit_test(skips_a_long_line_in_pieces),
+        cmocka_unit_test(takes_lines),      cmocka_unit_test(skips_a_long_line_in_pieces),
         cmocka_unit_test(splits_commands),  cmocka_unit_test(parses_mail),
         cmocka_unit_test(parses_late_mail), cmocka_unit_test(parses_bdat),
         cmocka_unit_test(parses_rcpt),

@@ -41,8 +41,9 @@ static void headers(void **state)
         {BYTES(SIGNATURE "\x20\x11\x00\x0c" V4), 0, NULL, true},
         {BYTES(SIGNATURE "\x20\x00\x00\x00"), 0, NULL, true},
         {BYTES(SIGNATURE "\x21\x00\x00\x00"), 0, NULL, false},
-        {BYTES(SIGNATURE "\x21\x21\x00\x24"
-                         "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02\x00\x01\x00\x19"),
+        {BYTES(SIGNATURE
+               "\x21\x21\x00\x24"
+               "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02\x00\x01\x00\x19"),
          0, "[2001:db8::1]:1", false},
         {BYTES(SIGNATURE "\x11\x11\x00\x0c" V4), SMTP_PROXY_WRONG, NULL, false},
         {BYTES(SIGNATURE "\x22\x11\x00\x0c" V4), SMTP_PROXY_WRONG, NULL, false},

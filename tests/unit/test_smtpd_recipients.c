@@ -17,9 +17,14 @@ static void each_once_in_order(void **state)
         uint32_t notify;
         int want;
     } cases[] = {
-        {"a@example.com", "", 0, 0},          {"b@example.com", "rfc822;b", 6, 0}, {"a@example.com", "rfc822;z", 1, 1},
-        {"A@example.com", "", 0, 0},          {"", "", 0, 0},                      {"", "", 0, 1},
-        {"\"a b\"@example.com", "", 8, 0},    {"b@example.com", "", 0, 1},
+        {"a@example.com", "", 0, 0},
+        {"b@example.com", "rfc822;b", 6, 0},
+        {"a@example.com", "rfc822;z", 1, 1},
+        {"A@example.com", "", 0, 0},
+        {"", "", 0, 0},
+        {"", "", 0, 1},
+        {"\"a b\"@example.com", "", 8, 0},
+        {"b@example.com", "", 0, 1},
     };
     struct recipients r = {0};
     size_t n = 0;
