@@ -18,6 +18,8 @@ int user_list(struct ctl *c, const struct args *a);
 int user_disable(struct ctl *c, const struct args *a);
 int user_enable(struct ctl *c, const struct args *a);
 int user_lane(struct ctl *c, const struct args *a);
+int user_senders(struct ctl *c, const struct args *a);
+int user_certificate(struct ctl *c, const struct args *a);
 int user_remove(struct ctl *c, const struct args *a);
 /* dkim.c */
 int dkim_generate(struct ctl *c, const struct args *a);

@@ -30,7 +30,7 @@ struct programs {
 
 static void take_child(const struct ipc_child_status *s, struct programs *p)
 {
-    if (strcmp(s->state, "draining") != 0) {
+    if (strcmp(s->state, "draining") != 0 && strcmp(s->state, "retiring") != 0) {
         p->count++;
         p->ready += strcmp(s->state, "ready") == 0;
     }

@@ -7,6 +7,7 @@
 #include "ctl/commands.h"
 #include "ctl/listing.h"
 #include "ctl/password.h"
+#include "mail/senders.h"
 #include "settings/auth.h"
 #include "store/credentials.h"
 
@@ -179,8 +180,9 @@ int user_passwd(struct ctl *c, const struct args *a)
 }
 
 static const struct listing_column columns[] = {
-    {"name", "NAME", 24},     {"tenant", "TENANT", 12},   {"lane", "LANE", 13}, {"enabled", "ENABLED", 7},
-    {"created", "ADDED", 19}, {"changed", "CHANGED", 19}, {"note", "NOTE", 0},  {NULL, NULL, 0},
+    {"name", "NAME", 24},       {"tenant", "TENANT", 12}, {"lane", "LANE", 13},
+    {"enabled", "ENABLED", 7},  {"created", "ADDED", 19}, {"changed", "CHANGED", 19},
+    {"senders", "SENDERS", 20}, {"note", "NOTE", 0},      {NULL, NULL, 0},
 };
 
 static int show_row(const struct credential *row, void *arg)
@@ -192,6 +194,7 @@ static int show_row(const struct credential *row, void *arg)
     listing_bool(l, row->enabled);
     listing_time(l, row->created_s);
     listing_time(l, row->changed_s);
+    listing_text(l, row->senders);
     listing_text(l, row->note);
     return 0;
 }
@@ -219,6 +222,109 @@ int user_lane(struct ctl *c, const struct args *a)
         status = outcome(name, credentials_set_bulk(db, name, bulk == 1));
     if (status == CTL_OK)
         ctl_note(c, "mail of credential %s is %s from its next login on", name, lane);
+    credentials_free(db);
+    return status;
+}
+
+static int refuse_sender(const char *wrong)
+{
+    return ctl_say(CTL_USAGE, "%s is no sender: expected an address, a domain, .domain for its subdomains, or *",
+                   wrong);
+}
+
+static int join_senders(const struct args *a, struct buf *senders)
+{
+    int r = 0;
+    for (size_t i = 1; i < a->count && r == 0; i++)
+        r = buf_printf(senders, "%s%s", i > 1 ? " " : "", a->positional[i]);
+    return r;
+}
+
+int user_senders(struct ctl *c, const struct args *a)
+{
+    struct credentials *db = NULL;
+    struct buf senders;
+    char wrong[MAIL_ADDRESS_MAX + 1];
+    const char *name = args_at(a, 0);
+    int status = CTL_OK;
+    buf_init(&senders, CREDENTIAL_SENDERS_MAX);
+    if (join_senders(a, &senders) < 0)
+        status = ctl_say(CTL_USAGE, "too many senders: expected at most %d bytes in all", CREDENTIAL_SENDERS_MAX);
+    else if (mail_senders_check(buf_str(&senders), wrong, sizeof(wrong)) < 0)
+        status = refuse_sender(wrong);
+    if (status == CTL_OK)
+        status = open_database(c, &db);
+    if (status == CTL_OK)
+        status = outcome(name, credentials_set_senders(db, name, buf_str(&senders)));
+    if (status == CTL_OK)
+        ctl_note(c, "credential %s may send as %s from its next login on", name,
+                 senders.len > 0 ? buf_str(&senders) : "anybody");
+    credentials_free(db);
+    buf_deinit(&senders);
+    return status;
+}
+
+/* openssl x509 -fingerprint writes AB:CD:..., sha256sum abcd... */
+static bool take_fingerprint(const char *text, char out[CREDENTIAL_FINGERPRINT_LEN + 1])
+{
+    size_t len = 0;
+    const char *equals = strrchr(text, '=');
+    for (const char *at = equals != NULL ? equals + 1 : text; *at != '\0'; at++) {
+        if (*at == ':')
+            continue;
+        if (len == CREDENTIAL_FINGERPRINT_LEN)
+            return false;
+        out[len++] = text_lower_char(*at);
+    }
+    out[len] = '\0';
+    return credential_fingerprint_valid(out);
+}
+
+static int show_fingerprint(const char *fingerprint, void *arg)
+{
+    struct listing *l = arg;
+    listing_text(l, fingerprint);
+    return 0;
+}
+
+static int list_certificates(struct ctl *c, struct credentials *db, const char *name)
+{
+    static const struct listing_column fingerprint_column[] = {{"fingerprint", "FINGERPRINT", 64}, {NULL, NULL, 0}};
+    struct listing l;
+    listing_begin(&l, stdout, c->json, fingerprint_column);
+    int r = credentials_list_certificates(db, name, show_fingerprint, &l);
+    listing_end(&l);
+    return outcome(name, r);
+}
+
+static int change_certificate(struct ctl *c, struct credentials *db, const struct args *a)
+{
+    char fingerprint[CREDENTIAL_FINGERPRINT_LEN + 1];
+    const char *name = args_at(a, 0);
+    bool removes = args_option(a, "remove") != NULL;
+    if (!take_fingerprint(args_at(a, 1), fingerprint))
+        return ctl_say(CTL_USAGE,
+                       "%s is no fingerprint: expected the 64 hexadecimal digits of SHA-256, with or without "
+                       "colons, as 'openssl x509 -in FILE -noout -fingerprint -sha256' prints them",
+                       args_at(a, 1));
+    int r = removes ? credentials_remove_certificate(db, name, fingerprint)
+                    : credentials_add_certificate(db, name, fingerprint);
+    if (r == -EEXIST)
+        return ctl_say(CTL_FAILED, "%s: the certificate logs in as a credential already; remove it there first",
+                       fingerprint);
+    if (r == -ENOENT && removes)
+        return ctl_say(CTL_FAILED, "%s: no such certificate of credential %s", fingerprint, name);
+    if (r == 0)
+        ctl_note(c, removes ? "the certificate no longer logs in as %s" : "the certificate logs in as %s", name);
+    return outcome(name, r);
+}
+
+int user_certificate(struct ctl *c, const struct args *a)
+{
+    struct credentials *db = NULL;
+    int status = open_database(c, &db);
+    if (status == CTL_OK)
+        status = a->count > 1 ? change_certificate(c, db, a) : list_certificates(c, db, args_at(a, 0));
     credentials_free(db);
     return status;
 }

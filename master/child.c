@@ -18,7 +18,7 @@
 
 const char *child_state_name(enum child_state state)
 {
-    static const char *const names[] = {"starting", "ready", "draining", "waiting"};
+    static const char *const names[] = {"starting", "ready", "retiring", "draining", "waiting"};
     return names[state];
 }
 
@@ -80,6 +80,8 @@ static void describe_fds(const struct child *c, const struct child_inheritance *
     pass_fd(names, "ready", ready_fd);
     pass_fd(names, "serve", with->socket_fd);
     pass_fd(names, "lock", with->lock_fd);
+    if (c->program->listeners)
+        pass_fd(names, "tickets", with->tickets_fd);
     for (size_t i = 0; i < with->listeners->count; i++)
         if (gets(c, &with->listeners->items[i]))
             pass_fd(names, with->listeners->items[i].name, with->listeners->items[i].fd);
@@ -100,6 +102,8 @@ become(const struct child *c, const struct child_inheritance *with, int ready_fd
     keep_over_exec(ready_fd);
     keep_over_exec(with->socket_fd);
     keep_over_exec(with->lock_fd);
+    if (c->program->listeners)
+        keep_over_exec(with->tickets_fd);
     for (size_t i = 0; i < with->listeners->count; i++)
         if (gets(c, &with->listeners->items[i]))
             keep_over_exec(with->listeners->items[i].fd);

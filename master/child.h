@@ -12,6 +12,7 @@
 enum child_state {
     CHILD_STARTING, /* forked, has not said that it is ready */
     CHILD_READY,
+    CHILD_RETIRING, /* replaced: finishes when its work ends by itself, or is told to when its time is over */
     CHILD_DRAINING, /* told to finish */
     CHILD_WAITING,  /* died; a timer will start it again */
 };
@@ -32,7 +33,7 @@ struct child {
     bool killed;       /* by us, as it did not finish */
     int ready_fd;
     struct io_watch ready;
-    struct timer timer; /* restart while waiting, kill while draining */
+    struct timer timer; /* restart while waiting, finish while retiring, kill while draining */
     TAILQ_ENTRY(child) link;
 };
 
@@ -46,8 +47,9 @@ void child_free(struct child *c);
 struct child_inheritance {
     const char *program_directory, *config_dir;
     const struct listen_set *listeners;
-    int socket_fd; /* the socket it serves, -1 = none */
-    int lock_fd;   /* -1 = none */
+    int socket_fd;  /* the socket it serves, -1 = none */
+    int lock_fd;    /* -1 = none */
+    int tickets_fd; /* for those with listeners */
 };
 /* Forks and executes.  0 or -errno. */
 int child_start(struct child *c, const struct child_inheritance *with);

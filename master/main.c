@@ -189,6 +189,30 @@ static int open_loop(void)
     return loop_on_signal(master.loop, SIGCHLD, on_child, NULL);
 }
 
+static void on_tickets(void *arg)
+{
+    if (tickets_rotate(master.tickets) < 0)
+        log_warning("no new key for TLS tickets could be made, the one there is stays");
+    timer_set_ms(&master.tickets_timer, TICKETS_LIFETIME_MS);
+}
+
+/* What smtpd's TLS needs of us: the keys of tickets, and an eye on the certificates. */
+static int prepare_tls(void)
+{
+    int r = tickets_new(&master.tickets);
+    if (r == 0)
+        r = timer_init(&master.tickets_timer, master.loop, on_tickets, NULL);
+    if (r == 0)
+        r = timer_set_ms(&master.tickets_timer, TICKETS_LIFETIME_MS);
+    if (r == 0)
+        r = certificates_init(&master.certificates, &master);
+    if (r == 0)
+        r = certificates_watch(&master.certificates);
+    if (r < 0)
+        log_error("keys for TLS tickets can not be made: %s; nothing was started", text_errno(r));
+    return r;
+}
+
 static void say_who_we_are(void)
 {
     const struct settings_posthouse *shared = &master.configuration.shared;
@@ -207,6 +231,9 @@ static void close_all(void)
         TAILQ_REMOVE(&master.children, c, link);
         child_free(c);
     }
+    certificates_deinit(&master.certificates);
+    timer_deinit(&master.tickets_timer);
+    tickets_free(master.tickets);
     listen_close(&master.listeners);
     for (int i = 0; i < ROLE_COUNT; i++)
         if (master.local_fds[i] > 0)
@@ -228,7 +255,8 @@ int main(int argc, char **argv)
     if (read_configuration() < 0)
         return EXIT_FAILURE;
     master.smtpd_slots = settings_workers(master.configuration.master.smtpd_workers);
-    if ((r = open_log()) == 0 && (r = open_loop()) == 0 && (r = make_folders()) == 0 && (r = open_sockets()) == 0) {
+    if ((r = open_log()) == 0 && (r = open_loop()) == 0 && (r = make_folders()) == 0 && (r = open_sockets()) == 0 &&
+        (r = prepare_tls()) == 0) {
         say_who_we_are();
         r = master_start_children(&master);
         if (r == 0)

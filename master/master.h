@@ -6,9 +6,11 @@
 #include "base/list.h"
 #include "io/loop.h"
 #include "ipc/channel.h"
+#include "master/certificates.h"
 #include "master/child.h"
 #include "master/configuration.h"
 #include "master/listen.h"
+#include "tls/tickets.h"
 
 TAILQ_HEAD(child_list, child);
 
@@ -20,6 +22,9 @@ struct master {
     struct listen_set listeners;
     int local_fds[ROLE_COUNT]; /* sockets that programs serve */
     int lock_fd;
+    struct tickets *tickets; /* the keys of all smtpd processes */
+    struct timer tickets_timer;
+    struct certificates certificates;
     struct child_list children;
     struct ipc_server *control;
     struct ipc_channel *stop_asker, *reload_asker; /* who waits for an answer */
@@ -33,6 +38,8 @@ int master_start_children(struct master *m);
 void master_stop(struct master *m);
 /* 0, or -EINVAL with the reasons in `errors`: everything goes on with the old configuration. */
 int master_reload(struct master *m, struct buf *errors);
+/* For what smtpd alone reads. */
+void master_replace_smtpd(struct master *m);
 void master_child_ready(void *arg, int ready);
 void master_child_timer(void *arg);
 void master_child_ended(struct master *m, pid_t pid, int status);

@@ -29,6 +29,7 @@ const struct program programs[] = {
      .file = "posthouse-smtpd",
      .workers_offset = WORKERS(smtpd_workers),
      .listeners = true,
+     .retires = true,
      .stop_stage = 0},
     {0},
 };

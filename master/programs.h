@@ -14,6 +14,7 @@ struct program {
     bool one_worker;
     const char *socket;    /* the socket it serves, NULL = none */
     bool listeners;        /* gets the SMTP listeners of its slot */
+    bool retires;          /* at a reload the old one takes no new work, and goes on with what it has */
     bool lock;             /* keeps the queue lock alive, so that no second suite starts while it runs */
     bool replaced_in_turn; /* at a reload the old one ends before the new one starts: there must never be two */
     int stop_stage;        /* stages end one after the other: first those that take mail in */

@@ -23,7 +23,8 @@ static void start_child(struct child *c)
                                            .config_dir = m->config_dir,
                                            .listeners = &m->listeners,
                                            .socket_fd = p->socket != NULL ? m->local_fds[p->role] : -1,
-                                           .lock_fd = p->lock ? m->lock_fd : -1};
+                                           .lock_fd = p->lock ? m->lock_fd : -1,
+                                           .tickets_fd = tickets_fd(m->tickets)};
     int r = child_start(c, &with);
     if (r == 0) {
         log_info("child started: program=%s, slot=%u, pid=%d", role_name(p->role), c->slot, (int)c->pid);
@@ -67,14 +68,26 @@ static void finish_child(struct child *c, int signo)
     timer_set_ms(&c->timer, (uint64_t)c->master->configuration.shared.shutdown_timeout_ms + KILL_GRACE_MS);
 }
 
-static struct child *find_retiring(struct master *m, const struct child *fresh)
+/* Its successor is ready. */
+static void retire_child(struct child *c)
+{
+    uint64_t grace_ms = (uint64_t)c->master->configuration.master.retire_timeout_ms;
+    if (!c->program->retires || grace_ms == 0 || c->state != CHILD_READY) {
+        finish_child(c, SIGTERM);
+        return;
+    }
+    kill(c->pid, SIGUSR2);
+    child_set_state(c, CHILD_RETIRING);
+    timer_set_ms(&c->timer, grace_ms);
+}
+
+static void retire_predecessors(struct child *fresh)
 {
     struct child *c;
-    TAILQ_FOREACH (c, &m->children, link)
+    TAILQ_FOREACH (c, &fresh->master->children, link)
         if (c != fresh && c->last_time && c->program == fresh->program && c->slot == fresh->slot &&
-            c->state != CHILD_DRAINING)
-            return c;
-    return NULL;
+            c->state != CHILD_RETIRING && c->state != CHILD_DRAINING)
+            retire_child(c);
 }
 
 /* A reload is complete when every child that stays is ready. */
@@ -106,9 +119,7 @@ void master_child_ready(void *arg, int ready)
         return;
     child_set_state(c, CHILD_READY);
     log_info("child ready: program=%s, slot=%u, pid=%d", role_name(c->program->role), c->slot, (int)c->pid);
-    struct child *old = find_retiring(c->master, c);
-    if (old != NULL)
-        finish_child(old, SIGTERM);
+    retire_predecessors(c);
     check_reloaded(c->master);
 }
 
@@ -118,6 +129,10 @@ void master_child_timer(void *arg)
     if (c->state == CHILD_WAITING) {
         if (!c->master->stopping)
             start_child(c);
+        return;
+    }
+    if (c->state == CHILD_RETIRING) {
+        finish_child(c, SIGTERM);
         return;
     }
     if (c->pid > 0) {
@@ -184,7 +199,7 @@ void master_child_ended(struct master *m, pid_t pid, int status)
             break;
     if (c == NULL)
         return;
-    bool expected = c->state == CHILD_DRAINING;
+    bool expected = c->state == CHILD_DRAINING || c->state == CHILD_RETIRING;
     struct buf cause;
     buf_init(&cause, 256);
     describe_end(status, &cause);
@@ -221,32 +236,41 @@ void master_stop(struct master *m)
     stop_next_stage(m);
 }
 
+static void replace_child(struct master *m, struct child *c)
+{
+    const struct program *p = c->program;
+    unsigned workers = p->listeners ? m->smtpd_slots : program_workers(p, &m->configuration.master);
+    if (p->replaced_in_turn) {
+        finish_child(c, SIGUSR1);
+        return;
+    }
+    c->last_time = true;
+    struct child *fresh = c->slot < workers ? add_child(m, p, c->slot) : NULL;
+    if (fresh != NULL)
+        start_child(fresh);
+    else
+        finish_child(c, SIGTERM);
+    if (c->pid == 0) {
+        TAILQ_REMOVE(&m->children, c, link);
+        child_free(c);
+    }
+}
+
 /* Old children go when their successors are ready, those without successor at once. */
-static int replace_children(struct master *m)
+static void replace_children(struct master *m, bool only_listeners)
 {
     struct child *c, *next, *last = TAILQ_LAST(&m->children, child_list);
     for (c = TAILQ_FIRST(&m->children); c != NULL; c = next) {
         next = c == last ? NULL : TAILQ_NEXT(c, link);
-        const struct program *p = c->program;
-        unsigned workers = p->listeners ? m->smtpd_slots : program_workers(p, &m->configuration.master);
-        if (c->last_time)
-            continue;
-        if (p->replaced_in_turn) {
-            finish_child(c, SIGUSR1);
-            continue;
-        }
-        c->last_time = true;
-        struct child *fresh = c->slot < workers ? add_child(m, p, c->slot) : NULL;
-        if (fresh != NULL)
-            start_child(fresh);
-        else
-            finish_child(c, SIGTERM);
-        if (c->pid == 0) {
-            TAILQ_REMOVE(&m->children, c, link);
-            child_free(c);
-        }
+        if (!c->last_time && (c->program->listeners || !only_listeners))
+            replace_child(m, c);
     }
-    return 0;
+}
+
+void master_replace_smtpd(struct master *m)
+{
+    log_info("replacing smtpd: sessions go on with the old one until they end");
+    replace_children(m, true);
 }
 
 /* Slots that the new configuration has on top. */
@@ -304,7 +328,9 @@ int master_reload(struct master *m, struct buf *errors)
         log_warning("master.conf: smtpd_workers: changes with the next start");
     log_info("reload: configuration is right, replacing every program");
     m->reloading = true;
-    replace_children(m);
+    replace_children(m, false);
     add_missing(m);
+    if (certificates_watch(&m->certificates) < 0)
+        log_warning("no memory to watch the certificates: smtpd takes new ones at the next reload");
     return 0;
 }

@@ -69,7 +69,7 @@ static void on_down(void *arg, struct ipc_channel *c, const char *why)
     if (client->exchanges != NULL)
         log_warning("auth is away (%s), %u logins under way get a temporary failure", why,
                     HASH_COUNT(client->exchanges));
-    const struct ipc_auth_done away = {.result = AUTH_TEMPFAIL, .credential = "", .tenant = ""};
+    const struct ipc_auth_done away = {.result = AUTH_TEMPFAIL, .credential = "", .tenant = "", .senders = ""};
     while (client->exchanges != NULL)
         exchange_end(client, client->exchanges, &away);
 }

@@ -9,20 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+#include "base/encode.h"
 #include "base/text.h"
 #include "smtpd/command.h"
 #include "smtpd/limits.h"
 #include "log/log.h"
 #include "smtpd/transaction.h"
+#include "tls/identity.h"
 
-static bool is_offered(const struct session *s, const char *mechanism)
-{
-    const struct conf_list *offered = &s->server->settings.auth_mechanisms;
-    for (size_t i = 0; i < offered->count; i++)
-        if (text_equal_nocase(offered->items[i], mechanism))
-            return true;
-    return false;
-}
+enum { CERTIFICATE_NAMES_MAX = 4096 };
 
 static void log_login(const struct session *s, const char *result, const char *credential)
 {
@@ -32,7 +28,9 @@ static void log_login(const struct session *s, const char *result, const char *c
 
 static void login_succeeded(struct session *s, const struct ipc_auth_done *done)
 {
-    if (session_log_in(s, done->credential, done->tenant, done->bulk != 0) < 0) {
+    const struct session_owner owner = {
+        .credential = done->credential, .tenant = done->tenant, .senders = done->senders, .bulk = done->bulk != 0};
+    if (session_log_in(s, &owner) < 0) {
         session_decline(s, 454, "4.7.0", "no memory, try again later");
         return;
     }
@@ -100,16 +98,60 @@ static void on_challenge(void *arg, const char *challenge)
 
 static const struct auth_ops auth_answers = {on_challenge, on_done};
 
+/* What auth is told of the channel, and what it needs to hold it. */
+struct channel_proof {
+    struct tls_identity identity;
+    struct buf names, binding;
+};
+
+static void proof_deinit(struct channel_proof *proof)
+{
+    buf_deinit(&proof->names);
+    buf_deinit(&proof->binding);
+}
+
+/* A server that offers channel binding has to notice when a client was made to believe it does not (RFC 5802 section
+ * 6), so the binding goes along with every SCRAM. */
+static void add_binding(struct session *s, struct ipc_auth_start *start, struct channel_proof *proof)
+{
+    unsigned char binding[TLS_EXPORTER_BYTES];
+    if (!session_offers_mechanism(s, "SCRAM-SHA-256-PLUS") || tls_exporter(s->stream, binding) < 0 ||
+        base64_encode(binding, sizeof(binding), &proof->binding) < 0)
+        return;
+    start->binding_name = "tls-exporter";
+    start->binding = buf_str(&proof->binding);
+}
+
+static void add_certificate(struct session *s, struct ipc_auth_start *start, struct channel_proof *proof)
+{
+    if (tls_identity(s->stream, &proof->identity) < 0)
+        return;
+    start->certificate = proof->identity.certificate;
+    start->certificate_key = proof->identity.key;
+    if (proof->identity.verified && tls_identity_names(s->stream, &proof->names) == 0)
+        start->certificate_names = buf_str(&proof->names);
+}
+
 static void begin(struct session *s, const char *initial)
 {
+    _cleanup_(proof_deinit) struct channel_proof proof = {0};
     struct ipc_auth_start start = {
         .mechanism = s->mechanism,
         .has_initial = initial != NULL,
         /* Section 4: "=" is the response of length zero. */
         .initial = initial == NULL || strcmp(initial, "=") == 0 ? "" : initial,
         .client_address = s->client,
-        .tls = stream_tls_text(s->stream),
+        .secure = 1, /* AUTH is not offered otherwise */
+        .binding_name = "",
+        .binding = "",
+        .certificate = "",
+        .certificate_key = "",
+        .certificate_names = "",
     };
+    buf_init(&proof.names, CERTIFICATE_NAMES_MAX);
+    buf_init(&proof.binding, 64);
+    add_binding(s, &start, &proof);
+    add_certificate(s, &start, &proof);
     if (auth_start(s->server->auth, &start, &auth_answers, s, &s->exchange) < 0)
         login_unavailable(s, NULL);
     else
@@ -128,7 +170,7 @@ void cmd_auth(struct session *s, char *argument)
         session_refuse(s, 503, "5.5.1", s->credential != NULL ? "logged in already" : "not inside a transaction");
         return;
     }
-    if (!stream_is_secure(s->stream)) {
+    if (!session_offers_auth(s)) {
         session_refuse(s, 538, "5.7.11", "login needs encryption, send STARTTLS first");
         return;
     }
@@ -140,7 +182,7 @@ void cmd_auth(struct session *s, char *argument)
         session_refuse(s, 501, "5.5.4", "AUTH needs a mechanism");
         return;
     }
-    if (!is_offered(s, argument)) {
+    if (!session_offers_mechanism(s, argument)) {
         session_refuse(s, 504, "5.5.4", "mechanism is not supported");
         return;
     }

@@ -50,7 +50,8 @@ static void offer_auth(const struct session *s, struct buf *offer)
 {
     const struct conf_list *mechanisms = &s->server->settings.auth_mechanisms;
     for (size_t i = 0; i < mechanisms->count; i++)
-        buf_printf(offer, " %s", mechanisms->items[i]);
+        if (session_offers_mechanism(s, mechanisms->items[i]))
+            buf_printf(offer, " %s", mechanisms->items[i]);
 }
 
 /* RFC 4865 section 3: the longest time, in seconds and as a date. */

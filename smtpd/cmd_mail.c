@@ -5,6 +5,7 @@
  */
 #include "base/clock.h"
 #include "base/text.h"
+#include "mail/senders.h"
 #include "smtpd/command.h"
 #include "smtpd/transaction.h"
 
@@ -64,6 +65,16 @@ static bool check_release(struct session *s, const struct smtp_mail *mail)
     return false;
 }
 
+/* RFC 6409 section 6.2.  The null sender is for notifications, whoever sends them; From is looked at all the same. */
+static bool check_sender(struct session *s, const struct smtp_mail *mail)
+{
+    if (mail->from.text[0] == '\0' || mail_senders_allow(session_senders(s), &mail->from))
+        return true;
+    session_refuse(s, 550, "5.7.1", "<%s> is no address that %s may send as", mail->from.text,
+                   s->credential != NULL ? s->credential : "this client");
+    return false;
+}
+
 void cmd_mail(struct session *s, char *argument)
 {
     struct smtp_mail mail;
@@ -84,7 +95,7 @@ void cmd_mail(struct session *s, char *argument)
         session_refuse(s, 555, "5.5.4", "parameters need EHLO");
         return;
     }
-    if (!check_size(s, &mail) || !check_release(s, &mail))
+    if (!check_sender(s, &mail) || !check_size(s, &mail) || !check_release(s, &mail))
         return;
     s->transaction = transaction_new(s, &mail);
     if (s->transaction == NULL)

@@ -24,6 +24,6 @@ void cmd_starttls(struct session *s, char *argument)
     session_reply(s, 220, "2.0.0", "begin TLS");
     /* Section 4.2: nothing the client said before counts. */
     session_forget(s);
-    if (stream_start_tls_server(s->stream, s->server->tls) < 0)
+    if (stream_start_tls_server(s->stream, s->server->tls, s->listener->client_certificates) < 0)
         session_close(s, 454, "4.7.0", "TLS is not available, try again later");
 }

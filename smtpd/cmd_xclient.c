@@ -112,7 +112,8 @@ static int become(struct session *s, const struct client *c)
     session_judge_client(s);
     snprintf(s->helo, sizeof(s->helo), "%s", c->helo);
     s->esmtp = c->helo[0] != '\0' && (c->esmtp || !c->has_protocol);
-    return c->login[0] != '\0' ? session_log_in(s, c->login, c->login, false) : 0;
+    const struct session_owner owner = {.credential = c->login, .tenant = c->login, .senders = ""};
+    return c->login[0] != '\0' ? session_log_in(s, &owner) : 0;
 }
 
 void cmd_xclient(struct session *s, char *argument)

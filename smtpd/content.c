@@ -7,7 +7,9 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "mail/date.h"
+#include "mail/from.h"
 #include "mail/header.h"
+#include "mail/senders.h"
 #include "smtp/data.h"
 
 enum fault {
@@ -19,6 +21,7 @@ enum fault {
     FAULT_HEADER_BROKEN,
     FAULT_HEADER_TOO_LARGE,
     FAULT_TWO_FROM,
+    FAULT_FROM_NOT_ALLOWED,
     FAULT_STORAGE,
     FAULT_COUNT,
 };
@@ -36,6 +39,9 @@ static const struct content_fault faults[FAULT_COUNT] = {
     [FAULT_HEADER_TOO_LARGE] = {554, "5.6.0", "the message header is too large"},
     /* RFC 5322 section 3.6: which of them a reader would see, and DKIM sign, is anyone's guess. */
     [FAULT_TWO_FROM] = {554, "5.6.0", "the message has more than one From field"},
+    /* RFC 6409 section 6.2 */
+    [FAULT_FROM_NOT_ALLOWED] = {550, "5.7.1",
+                                "From or Sender of the message names an address you may not send as, or none"},
     [FAULT_STORAGE] = {452, "4.3.1", "the message could not be stored, try again later"},
 };
 
@@ -49,8 +55,8 @@ struct content {
     struct smtp_data_decoder decoder;
     struct mail_header_walker header;
     bool in_body;
-    unsigned froms, hops;
-    bool has_date, has_message_id;
+    unsigned froms, authors, hops;
+    bool has_date, has_message_id, has_sender;
     bool after_cr, mended_text, mended_dots; /* while line ends are mended */
     uint32_t lane;                           /* ENVELOPE_BULK or ENVELOPE_TRANSACTIONAL: what the header asked for */
     const struct content_fault *fault;
@@ -98,10 +104,35 @@ static bool drop(struct content *c, const struct mail_field *f)
     return false;
 }
 
-static bool count_from(struct content *c, const struct mail_field *f)
+static int check_mailbox(void *arg, const struct mail_address *a)
+{
+    struct content *c = arg;
+    c->authors++;
+    return mail_senders_allow(c->rules.senders, a) ? 0 : 1;
+}
+
+static void check_mailboxes(struct content *c, const struct mail_field *f)
+{
+    int r = mail_from_mailboxes(f->value, f->value_len, check_mailbox, c);
+    if (r != 0 && c->rules.senders[0] != '\0')
+        content_fail(c, r < 0 ? FAULT_STORAGE : FAULT_FROM_NOT_ALLOWED);
+}
+
+static bool take_from(struct content *c, const struct mail_field *f)
 {
     if (++c->froms > 1)
         content_fail(c, FAULT_TWO_FROM);
+    else
+        check_mailboxes(c, f);
+    return true;
+}
+
+static bool take_sender(struct content *c, const struct mail_field *f)
+{
+    unsigned authors = c->authors;
+    c->has_sender = true;
+    check_mailboxes(c, f);
+    c->authors = authors;
     return true;
 }
 
@@ -138,10 +169,15 @@ static const struct {
     const char *name;
     bool (*fn)(struct content *c, const struct mail_field *f); /* false = leave the field out */
 } fields[] = {
-    {"From", count_from},       {"Received", count_received},
-    {"Date", note_date},        {"Message-ID", note_message_id},
-    {"Bcc", drop_if_submitted}, {"Resent-Bcc", drop_if_submitted},
-    {"Return-Path", drop},      {NULL, keep},
+    {"From", take_from},
+    {"Sender", take_sender},
+    {"Received", count_received},
+    {"Date", note_date},
+    {"Message-ID", note_message_id},
+    {"Bcc", drop_if_submitted},
+    {"Resent-Bcc", drop_if_submitted},
+    {"Return-Path", drop},
+    {NULL, keep},
 };
 
 /* X-Priority counts from 1, the highest, to 5; others have words. */
@@ -205,9 +241,24 @@ static int on_field(void *arg, const struct mail_field *f)
 }
 
 /* RFC 6409 section 8: a submission server adds what the application left out. */
+static void add_originator(struct content *c, const char *name)
+{
+    content_write_str(c, name);
+    content_write_str(c, ": <");
+    content_write_str(c, c->rules.sender);
+    content_write_str(c, ">\r\n");
+}
+
 static void complete_header(struct content *c)
 {
     char date[MAIL_DATE_MAX];
+    bool adds = c->rules.adds_from && c->rules.submission && c->rules.sender[0] != '\0';
+    if (adds && c->froms == 0)
+        add_originator(c, "From");
+    else if (c->froms == 0 && c->rules.senders[0] != '\0')
+        content_fail(c, FAULT_FROM_NOT_ALLOWED);
+    if (adds && c->authors > 1 && !c->has_sender) /* RFC 5322 section 3.6.2 */
+        add_originator(c, "Sender");
     if (c->rules.submission && !c->has_date) {
         content_write_str(c, "Date: ");
         content_write_str(c, mail_date_format(clock_wall_s(), date));

@@ -22,9 +22,12 @@ struct content_fault {
 
 /* What may be done to a message, and what not. */
 struct content_rules {
-    bool submission; /* fill in Date and Message-ID, drop Bcc */
-    bool normalises; /* bare CR and LF become CRLF; else they are a fault */
-    bool binary;     /* BODY=BINARYMIME: all bytes are right as they are */
+    bool submission;     /* fill in Date and Message-ID, drop Bcc */
+    bool normalises;     /* bare CR and LF become CRLF; else they are a fault */
+    bool binary;         /* BODY=BINARYMIME: all bytes are right as they are */
+    bool adds_from;      /* a missing From, or Sender of several authors, is added */
+    const char *sender;  /* of the envelope; must outlive the content, as senders */
+    const char *senders; /* whom From and Sender may name (mail/senders.h) */
 };
 
 /* Owns the injection on success; settings and hostname must outlive it.  NULL: no memory. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "smtpd/auth_client.h"
 #include "base/cleanup.h"
@@ -18,6 +19,7 @@
 #include "service/privileges.h"
 #include "service/service.h"
 #include "smtpd/session.h"
+#include "tls/tickets.h"
 
 enum { COMMIT_THREADS = 8, CERTIFICATES_MAX = 64 };
 
@@ -60,6 +62,19 @@ static struct tls_certificate certificate_of(const char *chain, const char *key)
     return (struct tls_certificate){.chain_file = chain, .key_file = key[0] != '\0' ? key : chain};
 }
 
+/* From master, so that a session begun with one process is resumed by the next.  Without one (a program started by
+ * hand) each has its own keys. */
+static int take_tickets(struct service *s)
+{
+    int fd = service_take_fd(s, "tickets");
+    int r = fd >= 0 ? tickets_map(fd, &server.tickets) : 0;
+    if (fd >= 0)
+        close(fd);
+    if (r < 0)
+        log_error("the keys of TLS tickets that master passed can not be mapped: %s", text_errno(r));
+    return r;
+}
+
 static int load_certificates(void)
 {
     struct tls_certificate certificates[CERTIFICATES_MAX];
@@ -81,10 +96,12 @@ static int load_certificates(void)
     const struct tls_server_options options = {
         .min_version = set->tls_min_version == 1 ? TLS_VERSION_1_3 : TLS_VERSION_1_2,
         .ciphers = set->tls_ciphers[0] != '\0' ? set->tls_ciphers : NULL,
+        .tickets = server.tickets,
+        .client_ca_file = set->client_ca[0] != '\0' ? set->client_ca : NULL,
     };
     server.tls = tls_server_new(certificates, n, &options, error);
     if (server.tls == NULL)
-        log_error("smtpd.conf: certificate: %s", error);
+        log_error("smtpd.conf: %s", error);
     return server.tls != NULL ? 0 : -EINVAL;
 }
 
@@ -139,6 +156,8 @@ static int prepare(struct service *s)
     TAILQ_INIT(&server.listeners);
     TAILQ_INIT(&server.sessions);
     int r = load_settings(s);
+    if (r == 0)
+        r = take_tickets(s);
     if (r == 0)
         r = load_certificates();
     if (r == 0)
@@ -215,6 +234,13 @@ static void on_idle(void *arg)
     service_finished(arg);
 }
 
+static void retire(struct service *s)
+{
+    server.on_idle = on_idle;
+    server.on_idle_arg = s;
+    server_retire(&server);
+}
+
 static void drain(struct service *s)
 {
     server.on_idle = on_idle;
@@ -235,6 +261,7 @@ static void stop(struct service *s)
     injector_free(server.injector);
     limits_free(server.limits);
     tls_server_free(server.tls);
+    tickets_free(server.tickets);
     conf_free(&settings_smtpd_schema, &server.settings);
 }
 
@@ -244,6 +271,7 @@ int main(int argc, char **argv)
         .role = ROLE_SMTPD,
         .prepare = prepare,
         .start = start,
+        .retire = retire,
         .drain = drain,
         .stop = stop,
     };

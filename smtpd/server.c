@@ -28,6 +28,13 @@ void server_announce(struct server *server, const char *queue_id, const char *te
         ipc_send(channel, IPC_SUBMITTED, &submitted, -1);
 }
 
+void server_retire(struct server *server)
+{
+    server->retiring = true;
+    listen_stop(server);
+    server_check_idle(server);
+}
+
 void server_drain(struct server *server)
 {
     server->draining = true;
@@ -40,7 +47,7 @@ void server_drain(struct server *server)
 
 void server_check_idle(struct server *server)
 {
-    if (server->draining && TAILQ_EMPTY(&server->sessions) && injector_pending(server->injector) == 0 &&
-        server->on_idle != NULL)
+    if ((server->retiring || server->draining) && TAILQ_EMPTY(&server->sessions) &&
+        injector_pending(server->injector) == 0 && server->on_idle != NULL)
         server->on_idle(server->on_idle_arg);
 }

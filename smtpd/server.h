@@ -21,6 +21,7 @@ struct server {
     const char *hostname;
     struct settings_smtpd settings;
     struct tls_server *tls; /* NULL when no listener uses TLS */
+    struct tickets *tickets;
     struct injector *injector;
     struct suppression *suppression;
     struct limits *limits;
@@ -29,8 +30,8 @@ struct server {
     struct ipc_client *qmgr; /* told of every message that was committed */
     TAILQ_HEAD(, listener) listeners;
     TAILQ_HEAD(, session) sessions;
-    bool draining;
-    void (*on_idle)(void *arg); /* while draining: the last session and commit are gone */
+    bool retiring, draining;
+    void (*on_idle)(void *arg); /* while retiring or draining: the last session and commit are gone */
     void *on_idle_arg;
     uint64_t free_bytes, free_checked_ms; /* space below the queue, looked at once a second */
 };
@@ -40,6 +41,8 @@ bool server_has_space(struct server *server, uint64_t message_bytes);
 /* Tells qmgr; when it is away it finds the message by itself. */
 void server_announce(struct server *server, const char *queue_id, const char *tenant, uint32_t lane);
 
+/* No new sessions; those there are end by themselves. */
+void server_retire(struct server *server);
 /* No new sessions; those that wait for a command get 421, the others finish their message first. */
 void server_drain(struct server *server);
 /* Called whenever a session or commit ended. */

@@ -15,6 +15,7 @@
 #include "smtp/proxy.h"
 #include "smtp/reply.h"
 #include "smtpd/transaction.h"
+#include "tls/identity.h"
 
 enum {
     INPUT_LIMIT = 64 * 1024,
@@ -39,16 +40,18 @@ static void log_out(struct session *s)
 {
     free(s->credential);
     free(s->tenant);
-    s->credential = s->tenant = NULL;
+    free(s->senders);
+    s->credential = s->tenant = s->senders = NULL;
     s->bulk = false;
 }
 
-int session_log_in(struct session *s, const char *credential, const char *tenant, bool bulk)
+int session_log_in(struct session *s, const struct session_owner *owner)
 {
-    s->credential = strdup(credential);
-    s->tenant = strdup(tenant);
-    s->bulk = bulk;
-    if (s->credential != NULL && s->tenant != NULL)
+    s->credential = strdup(owner->credential);
+    s->tenant = strdup(owner->tenant);
+    s->senders = strdup(owner->senders);
+    s->bulk = owner->bulk;
+    if (s->credential != NULL && s->tenant != NULL && s->senders != NULL)
         return 0;
     log_out(s);
     return -ENOMEM;
@@ -69,9 +72,44 @@ bool session_may_relay(const struct session *s)
     return s->credential != NULL || s->trusted;
 }
 
+const char *session_senders(const struct session *s)
+{
+    return s->credential != NULL ? s->senders : s->listener->senders;
+}
+
 bool session_offers_auth(const struct session *s)
 {
-    return s->listener->auth != LISTENER_AUTH_NO && stream_is_secure(s->stream) && s->server->auth != NULL;
+    return s->listener->auth != LISTENER_AUTH_NO && s->server->auth != NULL &&
+           (stream_is_secure(s->stream) || s->listener->auth_without_tls);
+}
+
+bool session_binds_channel(const struct session *s)
+{
+    unsigned char binding[TLS_EXPORTER_BYTES];
+    return tls_exporter(s->stream, binding) == 0;
+}
+
+/* EXTERNAL and channel binding are offered only where the client can use them: some try the first that they know. */
+bool session_offers_mechanism(const struct session *s, const char *mechanism)
+{
+    const struct conf_list *mechanisms = &s->server->settings.auth_mechanisms;
+    size_t i = 0;
+    while (i < mechanisms->count && !text_equal_nocase(mechanisms->items[i], mechanism))
+        i++;
+    if (i == mechanisms->count)
+        return false;
+    if (text_equal_nocase(mechanism, "EXTERNAL"))
+        return tls_has_identity(s->stream);
+    return !text_equal_nocase(mechanism, "SCRAM-SHA-256-PLUS") || session_binds_channel(s);
+}
+
+static bool offers_some_mechanism(const struct session *s)
+{
+    const struct conf_list *mechanisms = &s->server->settings.auth_mechanisms;
+    for (size_t i = 0; i < mechanisms->count; i++)
+        if (session_offers_mechanism(s, mechanisms->items[i]))
+            return true;
+    return false;
 }
 
 unsigned session_offers(const struct session *s)
@@ -79,7 +117,7 @@ unsigned session_offers(const struct session *s)
     unsigned offers = SMTP_EXT_ALL & ~s->hidden_extensions;
     if (s->listener->tls != LISTENER_TLS_STARTTLS || stream_is_secure(s->stream))
         offers &= ~SMTP_EXT_STARTTLS;
-    if (!session_offers_auth(s) || s->credential != NULL || s->server->settings.auth_mechanisms.count == 0)
+    if (!session_offers_auth(s) || s->credential != NULL || !offers_some_mechanism(s))
         offers &= ~SMTP_EXT_AUTH;
     if (!stream_is_secure(s->stream)) /* RFC 8689 section 2 */
         offers &= ~SMTP_EXT_REQUIRETLS;
@@ -258,7 +296,7 @@ static bool take_content(struct session *s)
 static int begin(struct session *s)
 {
     if (s->listener->tls == LISTENER_TLS_IMPLICIT)
-        return stream_start_tls_server(s->stream, s->server->tls);
+        return stream_start_tls_server(s->stream, s->server->tls, s->listener->client_certificates);
     greet(s);
     return 0;
 }

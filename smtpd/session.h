@@ -26,6 +26,13 @@ enum session_phase {
 /* What becomes of the BDAT under way. */
 enum chunk_fate { CHUNK_TAKEN, CHUNK_NOT_OFFERED, CHUNK_NO_TRANSACTION, CHUNK_NO_RECIPIENTS, CHUNK_NO_SPACE };
 
+/* Whose mail a login makes it. */
+struct session_owner {
+    const char *credential, *tenant;
+    const char *senders; /* what it may send as (mail/senders.h) */
+    bool bulk;
+};
+
 struct session {
     struct server *server;
     const struct settings_listener *listener;
@@ -48,6 +55,7 @@ struct session {
     bool trusted;               /* comes from one of the listener's trusted networks */
     char *credential;           /* who logged in; NULL = nobody */
     char *tenant;               /* whose mail this is */
+    char *senders;              /* whom it may claim to be; "" = anybody */
     bool bulk;                  /* mail of this credential waits behind transactional mail */
     char mechanism[32];         /* of the login under way */
     struct auth_exchange *exchange;
@@ -87,9 +95,14 @@ void session_wait(struct session *s, enum session_phase phase);
 /* Forgets all the client said, as after STARTTLS (RFC 3207 section 4.2). */
 void session_forget(struct session *s);
 /* Its mail is this credential's from here on.  0 or -ENOMEM; then nobody is logged in. */
-int session_log_in(struct session *s, const char *credential, const char *tenant, bool bulk);
+int session_log_in(struct session *s, const struct session_owner *owner);
 bool session_may_relay(const struct session *s);
+/* What its mail may come from (mail/senders.h). */
+const char *session_senders(const struct session *s);
 bool session_offers_auth(const struct session *s);
+bool session_offers_mechanism(const struct session *s, const char *mechanism);
+/* It proves who the channel's ends are (SCRAM-SHA-256-PLUS). */
+bool session_binds_channel(const struct session *s);
 /* Extensions offered in this state on this listener: enum smtp_extension bits. */
 unsigned session_offers(const struct session *s);
 /* RFC 3848 and RFC 6531 section 4.3: "ESMTPSA". */

@@ -142,7 +142,10 @@ static int begin_content(struct transaction *t)
     if (r == 0) {
         const struct content_rules rules = {.submission = s->listener->role == LISTENER_SUBMISSION,
                                             .normalises = s->normalises,
-                                            .binary = t->mail.body == SMTP_BODY_BINARYMIME};
+                                            .binary = t->mail.body == SMTP_BODY_BINARYMIME,
+                                            .adds_from = s->listener->add_missing_from,
+                                            .sender = t->mail.from.text,
+                                            .senders = session_senders(s)};
         t->content = content_new(&s->server->settings, s->server->hostname, &rules, injection);
         r = t->content == NULL ? -ENOMEM : 0;
     }

@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "ipc/role.h"
 
-#define IPC_VERSION        1
+#define IPC_VERSION        2
 #define IPC_RECORD_MAX     (160 * 1024) /* bytes of one message */
 #define IPC_RECIPIENTS_MAX 50   /* per DELIVER and BOUNCE: fits the record with the longest addresses and replies */
 #define IPC_REPLY_MAX      1000 /* bytes of a reply text; senders cut longer ones */

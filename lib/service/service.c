@@ -141,6 +141,15 @@ static void on_terminate(void *arg, int signo)
     begin_drain(arg);
 }
 
+static void on_retire(void *arg, int signo)
+{
+    struct service *s = arg;
+    if (s->retire == NULL)
+        begin_drain(s);
+    else if (!process.draining)
+        s->retire(s);
+}
+
 /* Master never writes here: readable means that it is gone. */
 static void on_master(void *arg, int ready)
 {
@@ -186,6 +195,8 @@ static int open_loop(struct service *s)
     signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole terminal; master decides what it means */
     process.service = s;
     int r = loop_on_signal(s->loop, SIGTERM, on_terminate, s);
+    if (r == 0)
+        r = loop_on_signal(s->loop, SIGUSR2, on_retire, s);
     if (r == 0)
         r = timer_init(&process.deadline, s->loop, deadline_passed, s);
     process.master_fd = service_take_fd(s, "ready");

@@ -27,6 +27,9 @@ struct service {
     int (*start)(struct service *s);
     /* Take no new work; call service_finished when the work in hand is done.  NULL = finished at once. */
     void (*drain)(struct service *s);
+    /* A successor is there: take no new work, and call service_finished when the work in hand ended by itself.  drain
+     * may follow.  NULL = as drain. */
+    void (*retire)(struct service *s);
     /* Give everything back, mirror of prepare and start; runs also when one of them failed. */
     void (*stop)(struct service *s);
 

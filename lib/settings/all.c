@@ -12,15 +12,9 @@
 #include "settings/smtp_out.h"
 
 const struct conf_schema *const settings_all[] = {
-    &settings_posthouse_schema,
-    &settings_master_schema,
-    &settings_auth_schema,
-    &settings_bounce_schema,
-    &settings_qmgr_schema,
-    &settings_smtpd_schema,
-    &settings_smtp_out_schema,
-    &settings_dkim_signer_schema,
-    NULL,
+    &settings_posthouse_schema, &settings_master_schema,      &settings_auth_schema,
+    &settings_bounce_schema,    &settings_qmgr_schema,        &settings_smtpd_schema,
+    &settings_smtp_out_schema,  &settings_dkim_signer_schema, NULL,
 };
 
 const struct conf_schema *settings_find(const char *file)

@@ -8,8 +8,9 @@
 #define HOUR_MS   INT64_C(3600000)
 
 static const struct conf_param params[] = {
-    {"mechanisms", CONF_LIST, AT(mechanisms), "SCRAM-SHA-256 PLAIN LOGIN", 0, 0, NULL,
-     "SASL mechanisms clients may use, of SCRAM-SHA-256, PLAIN and LOGIN; the last two only within TLS"},
+    {"mechanisms", CONF_LIST, AT(mechanisms), "SCRAM-SHA-256 PLAIN LOGIN EXTERNAL", 0, 0, NULL,
+     "SASL mechanisms clients may use, of SCRAM-SHA-256 (with it SCRAM-SHA-256-PLUS), PLAIN, LOGIN and EXTERNAL; PLAIN "
+     "and LOGIN only where passwords may be sent"},
     {"realm", CONF_STRING, AT(realm), "", 0, 0, NULL,
      "Added with an @ to user names that have none; empty = names are taken as they come"},
     {"iterations", CONF_INT, AT(iterations), "10000", 4096, 10000000, NULL,
@@ -42,11 +43,11 @@ static const struct conf_param params[] = {
 
 static int check_mechanism(const char *name, struct buf *why)
 {
-    static const char *const known[] = {"SCRAM-SHA-256", "PLAIN", "LOGIN", NULL};
+    static const char *const known[] = {"SCRAM-SHA-256", "PLAIN", "LOGIN", "EXTERNAL", NULL};
     for (const char *const *k = known; *k != NULL; k++)
         if (strcmp(*k, name) == 0)
             return 0;
-    buf_printf(why, "mechanisms has %s: expected SCRAM-SHA-256, PLAIN and LOGIN, or some of them", name);
+    buf_printf(why, "mechanisms has %s: expected SCRAM-SHA-256, PLAIN, LOGIN and EXTERNAL, or some of them", name);
     return -EINVAL;
 }
 

@@ -21,6 +21,11 @@ static const struct conf_param params[] = {
      "The longest wait before a program that keeps dying is started again"},
     {"listen_backlog", CONF_INT, AT(listen_backlog), "4096", 1, 65535, NULL,
      "Connections the kernel keeps waiting per listening socket"},
+    {"retire_timeout", CONF_DURATION, AT(retire_timeout_ms), "1h", 0, 86400000, NULL,
+     "How long sessions of an smtpd that was replaced may go on; those left then are told to come again"},
+    {"certificate_check", CONF_DURATION, AT(certificate_check_ms), "10s", 0, 86400000, NULL,
+     "How often master looks whether a certificate or key of smtpd.conf changed; smtpd is replaced when the files have "
+     "rested so long; 0 = only at a reload"},
     {0},
 };
 

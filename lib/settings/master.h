@@ -10,6 +10,7 @@ struct settings_master {
     int64_t smtpd_workers, auth_workers, dkim_signer_workers, smtp_out_workers; /* 0 = one per processor */
     int64_t restart_delay_min_ms, restart_delay_max_ms;
     int64_t listen_backlog;
+    int64_t retire_timeout_ms, certificate_check_ms;
 };
 
 extern const struct conf_schema settings_master_schema;

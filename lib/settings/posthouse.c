@@ -27,7 +27,8 @@ static const struct conf_param params[] = {
     {"queue_on_network_filesystem", CONF_BOOL, AT(queue_on_network_filesystem), "no", 0, 0, NULL,
      "Run although the queue is on a file system of another machine, whose promises nobody here can check"},
     {"journal_segment_size", CONF_SIZE, AT(journal_segment_size), "32M", 0, 256 * 1024 * 1024, NULL,
-     "Bytes of a journal segment; each process that takes mail has two to four; 0 = no journal, every message is flushed "
+     "Bytes of a journal segment; each process that takes mail has two to four; 0 = no journal, every message is "
+     "flushed "
      "by itself; else at least 1M"},
     {"run_directory", CONF_PATH, AT(run_directory), "", 0, 0, NULL,
      "Sockets between the programs; empty = run below state_directory; at most 90 bytes long"},

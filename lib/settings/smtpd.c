@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "mail/senders.h"
 #include "smtp/ehlo.h"
 
 #define AT(field)             offsetof(struct settings_smtpd, field)
@@ -26,6 +27,9 @@ static const struct conf_param params[] = {
      "PEM file of the TLS certificate and the intermediate ones, for clients that name no host or an unknown one"},
     {"key", CONF_PATH, AT(key), "/etc/posthouse/tls/key.pem", 0, 0, NULL,
      "PEM file of its key; empty = in the certificate's file"},
+    {"client_ca", CONF_PATH, AT(client_ca), "", 0, 0, NULL,
+     "PEM file of authorities: a client certificate they signed logs in (EXTERNAL) as the credential with its e-mail "
+     "address or common name; empty = only certificates added by posthouse user certificate"},
     {"max_message_size", CONF_SIZE, AT(max_message_size_bytes), "50M", 0, 2 * GIB, NULL,
      "Largest message taken, announced by SIZE; 0 = any"},
     {"max_header_size", CONF_SIZE, AT(max_header_size_bytes), "256k", KIB, 16 * MIB, NULL,
@@ -59,8 +63,10 @@ static const struct conf_param params[] = {
     {"idle_timeout", CONF_DURATION, AT(idle_timeout_ms), "5m", 1000, 86400000, NULL, "How long a client may be silent"},
     {"min_free_space", CONF_SIZE, AT(min_free_space_bytes), "100M", 0, 1024 * GIB, NULL,
      "Free space on the queue's file system below which no mail is taken; 0 = not checked"},
-    {"auth_mechanisms", CONF_LIST, AT(auth_mechanisms), "PLAIN LOGIN SCRAM-SHA-256", 0, 0, NULL,
-     "SASL mechanisms offered, in this order"},
+    {"auth_mechanisms", CONF_LIST, AT(auth_mechanisms), "PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS EXTERNAL", 0, 0,
+     NULL,
+     "SASL mechanisms offered, in this order, each where it is possible: EXTERNAL to a client that showed a "
+     "certificate, SCRAM-SHA-256-PLUS within TLS"},
     {"tls_min_version", CONF_ENUM, AT(tls_min_version), "1.2", 0, 0, tls_versions, "Oldest TLS version spoken"},
     {"tls_ciphers", CONF_STRING, AT(tls_ciphers), "", 0, 0, NULL,
      "Cipher suites of TLS 1.2 as OpenSSL writes them; empty = Mozilla's intermediate list"},
@@ -76,12 +82,22 @@ static const struct conf_param listener_params[] = {
      "TLS not at all, after STARTTLS, or from the first byte on"},
     {"auth", CONF_ENUM, AT_LISTENER(auth), "no", 0, 0, auth_modes,
      "Whether clients can log in, or must; only ever offered under TLS"},
+    {"auth_without_tls", CONF_BOOL, AT_LISTENER(auth_without_tls), "no", 0, 0, NULL,
+     "Login is also offered without TLS; for Unix sockets, where nobody can listen"},
+    {"client_certificates", CONF_BOOL, AT_LISTENER(client_certificates), "no", 0, 0, NULL,
+     "Clients are asked for a certificate, with which they can log in by EXTERNAL instead of a password"},
     {"role", CONF_ENUM, AT_LISTENER(role), "relay", 0, 0, roles,
      "Relay passes mail on as it is; submission completes what an application left out (Date, Message-ID) and drops "
      "Bcc"},
     {"trusted_networks", CONF_NETWORKS, AT_LISTENER(trusted_networks), "", 0, 0, NULL,
      "Networks whose clients may relay without login"},
     {"tenant", CONF_STRING, AT_LISTENER(tenant), "", 0, 0, NULL, "Whose mail it is when the client did not log in"},
+    {"senders", CONF_STRING, AT_LISTENER(senders), "", 0, 0, NULL,
+     "Addresses (user@domain), domains (domain, .subdomains) or * that mail without login may come from, in its "
+     "envelope "
+     "and in From; empty = any"},
+    {"add_missing_from", CONF_BOOL, AT_LISTENER(add_missing_from), "no", 0, 0, NULL,
+     "A submission without From, or with several authors and no Sender, gets one with the envelope sender's address"},
     {"lane", CONF_ENUM, AT_LISTENER(lane), "transactional", 0, 0, lanes,
      "Bulk mail waits behind everybody's transactional mail"},
     {"banner", CONF_STRING, AT_LISTENER(banner), "", 0, 0, NULL,
@@ -117,12 +133,17 @@ static const struct conf_block blocks[] = {
 static int listener_check(const struct settings_listener *l, bool have_certificate, struct buf *why)
 {
     const char *trouble = NULL;
+    char wrong[256];
     if (l->address.count == 0)
         trouble = "has no address";
     else if (strchr(l->name, ':') != NULL || strchr(l->name, ' ') != NULL || strchr(l->name, '=') != NULL)
         trouble = "has a name with a blank, ':' or '='";
-    else if (l->auth != LISTENER_AUTH_NO && l->tls == LISTENER_TLS_NONE)
-        trouble = "offers login, which needs tls = starttls or implicit";
+    else if (l->auth != LISTENER_AUTH_NO && l->tls == LISTENER_TLS_NONE && !l->auth_without_tls)
+        trouble = "offers login, which needs tls = starttls or implicit, or auth_without_tls = yes";
+    else if (mail_senders_check(l->senders, wrong, sizeof(wrong)) < 0)
+        trouble = "has senders with a word that is no address, domain or *";
+    else if (l->client_certificates && l->tls == LISTENER_TLS_NONE)
+        trouble = "asks for client certificates, which needs tls = starttls or implicit";
     else if (l->tls != LISTENER_TLS_NONE && !have_certificate)
         trouble = "offers TLS, which needs a certificate";
     for (size_t i = 0; i < l->discard_ehlo_keywords.count && trouble == NULL; i++)

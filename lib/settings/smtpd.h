@@ -20,9 +20,12 @@ struct settings_listener {
     struct conf_addresses address;
     int tls;  /* enum listener_tls */
     int auth; /* enum listener_auth */
+    bool auth_without_tls, client_certificates;
     int role; /* enum listener_role */
     struct conf_networks trusted_networks;
-    char *tenant; /* of mail that comes without authentication */
+    char *tenant;  /* of mail that comes without authentication */
+    char *senders; /* whom such mail may come from (mail/senders.h); "" = anybody */
+    bool add_missing_from;
     int lane;     /* enum listener_lane */
     char *banner; /* "" = smtpd's */
     struct conf_list discard_ehlo_keywords;
@@ -40,6 +43,7 @@ struct settings_certificate {
 struct settings_smtpd {
     char *banner;
     char *certificate, *key; /* PEM files; key "" = in the file of the certificate */
+    char *client_ca;         /* "" = none */
     int64_t max_message_size_bytes, max_header_size_bytes, max_line_length;
     int64_t max_recipients, max_hops;
     char *lane_header, *idempotency_header; /* "" = none */

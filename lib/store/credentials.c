@@ -9,18 +9,39 @@
 #include "store/database.h"
 #include "store/plain.h"
 
-#define COLUMNS "name, tenant, note, enabled, created_s, changed_s, verifier, bulk"
+#define COLUMNS "name, tenant, note, enabled, created_s, changed_s, verifier, bulk, senders"
 
-enum { ADD, SET_VERIFIER, SET_ENABLED, SET_BULK, REMOVE, LOOKUP, LIST };
+enum {
+    ADD,
+    SET_VERIFIER,
+    SET_ENABLED,
+    SET_BULK,
+    SET_SENDERS,
+    REMOVE,
+    LOOKUP,
+    LIST,
+    ADD_CERTIFICATE,
+    REMOVE_CERTIFICATE,
+    REMOVE_CERTIFICATES,
+    LOOKUP_CERTIFICATE,
+    LIST_CERTIFICATES
+};
 
 static const char *const statements[] = {
-    [ADD] = "INSERT INTO credentials (" COLUMNS ") VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, 0)",
+    [ADD] = "INSERT INTO credentials (" COLUMNS ") VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, 0, '')",
     [SET_VERIFIER] = "UPDATE credentials SET verifier = ?1, changed_s = ?2 WHERE name = ?3",
     [SET_ENABLED] = "UPDATE credentials SET enabled = ?1, changed_s = ?2 WHERE name = ?3",
     [SET_BULK] = "UPDATE credentials SET bulk = ?1, changed_s = ?2 WHERE name = ?3",
+    [SET_SENDERS] = "UPDATE credentials SET senders = ?1, changed_s = ?2 WHERE name = ?3",
     [REMOVE] = "DELETE FROM credentials WHERE name = ?1",
     [LOOKUP] = "SELECT " COLUMNS " FROM credentials WHERE name = ?1",
     [LIST] = "SELECT " COLUMNS " FROM credentials ORDER BY name",
+    /* The name as its credential has it; nothing when there is none. */
+    [ADD_CERTIFICATE] = "INSERT INTO certificates (fingerprint, name) SELECT ?1, name FROM credentials WHERE name = ?2",
+    [REMOVE_CERTIFICATE] = "DELETE FROM certificates WHERE fingerprint = ?1 AND name = ?2",
+    [REMOVE_CERTIFICATES] = "DELETE FROM certificates WHERE name = ?1",
+    [LOOKUP_CERTIFICATE] = "SELECT " COLUMNS " FROM certificates NATURAL JOIN credentials WHERE fingerprint = ?1",
+    [LIST_CERTIFICATES] = "SELECT fingerprint FROM certificates WHERE name = ?1 ORDER BY fingerprint",
 };
 
 static const char *const migrations[] = {
@@ -35,6 +56,11 @@ static const char *const migrations[] = {
     " verifier TEXT NOT NULL"
     ") WITHOUT ROWID",
     "ALTER TABLE credentials ADD COLUMN bulk INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE credentials ADD COLUMN senders TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE certificates ("
+    " fingerprint TEXT NOT NULL PRIMARY KEY,"
+    " name TEXT NOT NULL COLLATE NOCASE"
+    ") WITHOUT ROWID",
 };
 
 static const struct database_schema schema = {
@@ -70,6 +96,12 @@ bool credential_tenant_valid(const char *tenant)
 bool credential_password_valid(const char *password, size_t len)
 {
     return len > 0 && len <= CREDENTIAL_PASSWORD_MAX && plain_text(password, len);
+}
+
+bool credential_fingerprint_valid(const char *fingerprint)
+{
+    size_t len = strspn(fingerprint, "0123456789abcdef");
+    return len == CREDENTIAL_FINGERPRINT_LEN && fingerprint[len] == '\0';
 }
 
 static int open_with(int (*open_fn)(struct database *, const char *, const struct database_schema *), const char *path,
@@ -151,9 +183,44 @@ int credentials_set_bulk(struct credentials *c, const char *name, bool bulk)
     return changed_one(c, database_run(&c->db, SET_BULK, "iit", (int64_t)bulk, clock_wall_s(), name));
 }
 
+int credentials_set_senders(struct credentials *c, const char *name, const char *senders)
+{
+    if (!text_fits(senders, CREDENTIAL_SENDERS_MAX))
+        return -EINVAL;
+    return changed_one(c, database_run(&c->db, SET_SENDERS, "tit", senders, clock_wall_s(), name));
+}
+
+/* The certificates first: what is left when the second step fails is a credential that asks for its password. */
 int credentials_remove(struct credentials *c, const char *name)
 {
-    return changed_one(c, database_run(&c->db, REMOVE, "t", name));
+    int r = database_run(&c->db, REMOVE_CERTIFICATES, "t", name);
+    return changed_one(c, r < 0 ? r : database_run(&c->db, REMOVE, "t", name));
+}
+
+int credentials_add_certificate(struct credentials *c, const char *name, const char *fingerprint)
+{
+    if (!credential_fingerprint_valid(fingerprint))
+        return -EINVAL;
+    return changed_one(c, database_run(&c->db, ADD_CERTIFICATE, "tt", fingerprint, name));
+}
+
+int credentials_remove_certificate(struct credentials *c, const char *name, const char *fingerprint)
+{
+    return changed_one(c, database_run(&c->db, REMOVE_CERTIFICATE, "tt", fingerprint, name));
+}
+
+int credentials_list_certificates(struct credentials *c, const char *name,
+                                  int (*fn)(const char *fingerprint, void *arg), void *arg)
+{
+    char fingerprint[CREDENTIAL_FINGERPRINT_LEN + 1];
+    sqlite3_stmt *st = database_statement(&c->db, LIST_CERTIFICATES);
+    int r = database_bind(st, "t", name);
+    while (r == 0 && (r = database_step(st)) == 1) {
+        database_text(st, 0, fingerprint, sizeof(fingerprint));
+        r = fn(fingerprint, arg);
+    }
+    sqlite3_reset(st);
+    return r;
 }
 
 static int row_of(sqlite3_stmt *st, struct credential *out)
@@ -166,14 +233,15 @@ static int row_of(sqlite3_stmt *st, struct credential *out)
     out->created_s = sqlite3_column_int64(st, 4);
     out->changed_s = sqlite3_column_int64(st, 5);
     out->bulk = sqlite3_column_int(st, 7) != 0;
+    database_text(st, 8, out->senders, sizeof(out->senders));
     const char *verifier = (const char *)sqlite3_column_text(st, 6);
     return verifier == NULL || scram_parse(verifier, &out->verifier) < 0 ? -EUCLEAN : 0;
 }
 
-int credentials_lookup(struct credentials *c, const char *name, struct credential *out)
+static int look_up(struct credentials *c, unsigned statement, const char *key, struct credential *out)
 {
-    sqlite3_stmt *st = database_statement(&c->db, LOOKUP);
-    int r = database_bind(st, "t", name);
+    sqlite3_stmt *st = database_statement(&c->db, statement);
+    int r = database_bind(st, "t", key);
     if (r == 0)
         r = database_step(st);
     if (r != 1)
@@ -181,6 +249,16 @@ int credentials_lookup(struct credentials *c, const char *name, struct credentia
     r = row_of(st, out);
     sqlite3_reset(st);
     return r < 0 ? r : 1;
+}
+
+int credentials_lookup(struct credentials *c, const char *name, struct credential *out)
+{
+    return look_up(c, LOOKUP, name, out);
+}
+
+int credentials_lookup_certificate(struct credentials *c, const char *fingerprint, struct credential *out)
+{
+    return look_up(c, LOOKUP_CERTIFICATE, fingerprint, out);
 }
 
 int credentials_list(struct credentials *c, int (*fn)(const struct credential *row, void *arg), void *arg)

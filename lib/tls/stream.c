@@ -677,11 +677,11 @@ static int start_tls(struct stream *s, SSL *ssl)
     return 0;
 }
 
-int stream_start_tls_server(struct stream *s, struct tls_server *server)
+int stream_start_tls_server(struct stream *s, struct tls_server *server, bool ask_certificate)
 {
     if (s->phase != PLAIN || s->closing)
         return s->phase == PLAIN ? -EPIPE : -EALREADY;
-    SSL *ssl = tls_server_open(server);
+    SSL *ssl = tls_server_open(server, ask_certificate);
     if (ssl == NULL)
         return -ENOMEM;
     int r = start_tls(s, ssl);
@@ -718,6 +718,11 @@ void stream_tls_info(const struct stream *s, struct stream_tls_info *out)
     if (s->client != NULL && !out->verified)
         out->verify_error = verify != X509_V_OK ? X509_verify_cert_error_string(verify) : "no certificate";
     out->peer_name = s->peer_name != NULL ? s->peer_name : "";
+}
+
+SSL *stream_ssl(const struct stream *s)
+{
+    return stream_is_secure(s) ? s->channel.ssl : NULL;
 }
 
 bool stream_is_secure(const struct stream *s)

@@ -102,8 +102,9 @@ void stream_set_deadline_ms(struct stream *s, uint64_t ms);
 /* Begin TLS.  Output written before leaves in plain text first; output written from now on waits for the handshake.
  * Input not yet consumed is discarded, since it was sent without protection (RFC 3207 section 4.2 and 5: command
  * injection). Then on_secure or on_end(STREAM_END_TLS_FAILED).  0, -EALREADY or -ENOMEM.  params and its strings are
- * copied. */
-int stream_start_tls_server(struct stream *s, struct tls_server *server);
+ * copied.  A client that is asked for a certificate need not have one, and any will do: identity.h tells what it is
+ * worth. */
+int stream_start_tls_server(struct stream *s, struct tls_server *server, bool ask_certificate);
 int stream_start_tls_client(struct stream *s, struct tls_client *client, const struct tls_client_params *params);
 
 struct stream_tls_info {

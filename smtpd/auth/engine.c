@@ -208,14 +208,58 @@ void engine_leave(void)
     engine.current = NULL;
 }
 
-sasl_conn_t *engine_connection(bool tls)
+bool engine_offers(const char *mechanism)
+{
+    const char *at = engine.options->mechanisms;
+    size_t len;
+    for (at += strspn(at, " "); (len = strcspn(at, " ")) > 0; at += len + strspn(at + len, " "))
+        if (strlen(mechanism) == len && text_equal_nocase_n(at, mechanism, len))
+            return true;
+    return false;
+}
+
+/* The first of the names, one a line, that is a credential's. */
+static int look_up_names(const char *names, struct credential *row)
+{
+    int r = 0;
+    while (*names != '\0' && r == 0) {
+        char name[CREDENTIAL_NAME_MAX + 1];
+        size_t len = strcspn(names, "\n");
+        if (len <= CREDENTIAL_NAME_MAX) {
+            memcpy(name, names, len);
+            name[len] = '\0';
+            r = credentials_lookup(engine.db, name, row);
+        }
+        names += len + strspn(names + len, "\n");
+    }
+    return r;
+}
+
+int engine_name_of_certificate(const char *certificate, const char *key, const char *names,
+                               char name[CREDENTIAL_NAME_MAX + 1])
+{
+    struct credential row;
+    int r = certificate[0] != '\0' ? credentials_lookup_certificate(engine.db, certificate, &row) : 0;
+    if (r == 0 && key[0] != '\0')
+        r = credentials_lookup_certificate(engine.db, key, &row);
+    if (r == 0)
+        r = look_up_names(names, &row);
+    if (r == 1)
+        memcpy(name, row.name, sizeof(row.name));
+    if (r < 0)
+        log_error("credentials database can not be read: %s; logins fail for now, clients are told to try later",
+                  text_errno(r));
+    return r;
+}
+
+sasl_conn_t *engine_connection(bool secure)
 {
     const sasl_security_properties_t properties = {
         .max_ssf = 0, /* no security layer of SASL's own: TLS is there for that */
         .maxbufsize = LINE_BYTES_MAX,
-        .security_flags = SASL_SEC_NOANONYMOUS | (tls ? 0 : SASL_SEC_NOPLAINTEXT),
+        .security_flags = SASL_SEC_NOANONYMOUS | (secure ? 0 : SASL_SEC_NOPLAINTEXT),
     };
-    const sasl_ssf_t strength = tls ? TLS_STRENGTH : 0;
+    const sasl_ssf_t strength = secure ? TLS_STRENGTH : 0;
     const char *realm = engine.options->realm[0] != '\0' ? engine.options->realm : NULL;
     sasl_conn_t *conn = NULL;
     if (sasl_server_new(SERVICE_NAME, engine.options->hostname, realm, NULL, NULL, NULL, 0, &conn) != SASL_OK)

@@ -39,7 +39,12 @@ struct account {
 /* Around each call of the library: whose account the callbacks fill. */
 void engine_enter(struct account *a);
 void engine_leave(void);
-/* A connection of the library for one exchange, or NULL. */
-sasl_conn_t *engine_connection(bool tls);
+/* A connection of the library for one exchange, or NULL; secure: passwords may come in the clear. */
+sasl_conn_t *engine_connection(bool secure);
+bool engine_offers(const char *mechanism);
+/* Whose certificate this is: by its fingerprint, by that of its key, then by its names (one a line).  1 found, 0
+ * nobody's, -errno (logged). */
+int engine_name_of_certificate(const char *certificate, const char *key, const char *names,
+                               char name[CREDENTIAL_NAME_MAX + 1]);
 
 #endif

@@ -58,6 +58,7 @@ static int succeed(struct exchange *x)
         return fail_login(x);
     x->credential = x->account.row.name;
     x->bulk = x->account.row.bulk;
+    x->senders = x->account.row.senders;
     x->tenant = x->account.row.tenant[0] != '\0' ? x->account.row.tenant : x->account.row.name;
     return AUTH_OK;
 }
@@ -121,14 +122,35 @@ static int set_binding(struct exchange *x, const struct exchange_opening *o)
     return sasl_setprop(x->conn, SASL_CHANNEL_BINDING, &x->binding) == SASL_OK ? 0 : -EINVAL;
 }
 
+/* Whose certificate it is, before the library is asked: it takes that name for granted (RFC 4422 appendix A) and looks
+ * whether the client asks to act as somebody else. */
+static int set_external(struct exchange *x, const struct exchange_opening *o)
+{
+    char name[CREDENTIAL_NAME_MAX + 1];
+    int r = engine_name_of_certificate(o->certificate, o->certificate_key, o->certificate_names, name);
+    if (r < 0)
+        return fail(x, AUTH_TEMPFAIL, "credentials database can not be read");
+    if (r == 0)
+        return fail(x, AUTH_FAILED,
+                    o->certificate[0] != '\0' ? "certificate of no credential" : "no certificate was shown");
+    if (sasl_setprop(x->conn, SASL_AUTH_EXTERNAL, name) != SASL_OK)
+        return fail(x, AUTH_TEMPFAIL, "no memory for another exchange");
+    return EXCHANGE_MORE;
+}
+
 int exchange_start(struct exchange *x, const struct exchange_opening *o)
 {
     struct buf initial;
     const char *out = NULL;
     unsigned out_len = 0;
-    x->conn = engine_connection(o->tls);
+    x->conn = engine_connection(o->secure);
     if (x->conn == NULL || set_binding(x, o) < 0)
         return fail(x, AUTH_TEMPFAIL, "no memory for another exchange");
+    if (text_equal_nocase(o->mechanism, "EXTERNAL") && engine_offers("EXTERNAL")) {
+        int r = set_external(x, o);
+        if (r != EXCHANGE_MORE)
+            return r;
+    }
     buf_init(&initial, RESPONSE_MAX);
     int result;
     if (strcmp(o->initial, "=") != 0 && base64_decode(o->initial, strlen(o->initial), &initial) < 0) {

@@ -17,7 +17,7 @@ struct exchange {
     struct buf binding_data;
     struct buf challenge;   /* base64, after EXCHANGE_MORE */
     const char *credential; /* after AUTH_OK: the name as stored */
-    const char *tenant;
+    const char *tenant, *senders;
     bool bulk;
     const char *reason; /* when it failed: for the log, never for the client */
 };
@@ -25,10 +25,13 @@ struct exchange {
 struct exchange_opening {
     const char *mechanism;
     bool has_initial;
-    const char *initial; /* base64; "" or "=" is the response of length 0 */
-    bool tls;
+    const char *initial;      /* base64; "" or "=" is the response of length 0 */
+    bool secure;              /* a password may come in the clear */
     const char *binding_name; /* "" = none */
     const char *binding;      /* base64 */
+    /* What the client's certificate is, for EXTERNAL: fingerprints, "" = it showed none; the names only of one that an
+     * authority of ours signed, one a line. */
+    const char *certificate, *certificate_key, *certificate_names;
 };
 
 void exchange_init(struct exchange *x);

@@ -33,7 +33,8 @@ struct session {
     struct offload_job job;
     /* Copies for the helper thread. */
     char *mechanism, *response, *binding_name, *binding;
-    bool has_initial, tls;
+    char *certificate, *certificate_key, *certificate_names;
+    bool has_initial, secure;
     char *client;
     UT_hash_handle hh; /* while it can be found by key */
     TAILQ_ENTRY(session) link;
@@ -60,6 +61,9 @@ static void session_free(struct session *s)
     free(s->response);
     free(s->binding_name);
     free(s->binding);
+    free(s->certificate);
+    free(s->certificate_key);
+    free(s->certificate_names);
     free(s->client);
     free(s);
 }
@@ -108,7 +112,8 @@ static void send_done(struct ipc_channel *c, uint64_t id, enum ipc_auth_result r
                                        .result = result,
                                        .credential = ok ? x->credential : "",
                                        .tenant = ok ? x->tenant : "",
-                                       .bulk = ok && x->bulk};
+                                       .bulk = ok && x->bulk,
+                                       .senders = ok ? x->senders : ""};
     send_or_break(c, IPC_AUTH_DONE, &done);
 }
 
@@ -174,9 +179,12 @@ static void start_work(struct offload_job *job)
     const struct exchange_opening opening = {.mechanism = s->mechanism,
                                              .has_initial = s->has_initial,
                                              .initial = s->response,
-                                             .tls = s->tls,
+                                             .secure = s->secure,
                                              .binding_name = s->binding_name,
-                                             .binding = s->binding};
+                                             .binding = s->binding,
+                                             .certificate = s->certificate,
+                                             .certificate_key = s->certificate_key,
+                                             .certificate_names = s->certificate_names};
     s->answer = exchange_start(&s->exchange, &opening);
     explicit_bzero(s->response, strlen(s->response));
 }
@@ -215,16 +223,20 @@ static struct session *session_new(struct auth *a, struct ipc_channel *c, const 
     *s = (struct session){.auth = a,
                           .key = {.channel = c, .id = m->session},
                           .has_initial = m->has_initial != 0,
-                          .tls = m->tls[0] != '\0',
+                          .secure = m->secure != 0,
                           .mechanism = strdup(m->mechanism),
                           .response = strdup(m->initial),
                           .binding_name = strdup(m->binding_name),
                           .binding = strdup(m->binding),
+                          .certificate = strdup(m->certificate),
+                          .certificate_key = strdup(m->certificate_key),
+                          .certificate_names = strdup(m->certificate_names),
                           .client = strdup(m->client_address)};
     TAILQ_INSERT_TAIL(&a->sessions, s, link);
     a->count++;
     if (s->mechanism == NULL || s->response == NULL || s->binding_name == NULL || s->binding == NULL ||
-        s->client == NULL || timer_init(&s->timer, a->loop, on_timer, s) < 0) {
+        s->certificate == NULL || s->certificate_key == NULL || s->certificate_names == NULL || s->client == NULL ||
+        timer_init(&s->timer, a->loop, on_timer, s) < 0) {
         session_free(s);
         return NULL;
     }

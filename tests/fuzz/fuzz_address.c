@@ -5,8 +5,22 @@
 #include "mail/address.h"
 #include "mail/domain.h"
 #include "mail/from.h"
+#include "mail/senders.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A policy on senders must not see other addresses than were written. */
+static int check_mailbox(void *arg, const struct mail_address *a)
+{
+    struct mail_address again;
+    unsigned allow = MAIL_ADDRESS_ALLOW_UTF8;
+    if (mail_address_parse(a->text, strlen(a->text), allow, &again) != 0)
+        abort();
+    bool one_word = strchr(a->text, ' ') == NULL; /* else a list can not name it */
+    if ((one_word && !mail_senders_allow(a->text, &again)) || mail_senders_allow("-", a))
+        abort();
+    return 0;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -25,5 +39,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_init(&domain, 255);
     mail_from_domain(text, size, &domain);
     buf_deinit(&domain);
+    mail_from_mailboxes(text, size, check_mailbox, NULL);
     return 0;
 }

@@ -40,8 +40,12 @@ static void begin(struct trial *t, struct content **out)
     struct envelope_recipient to = {.address = "b@example.net"};
     struct envelope e = {.arrived_us = 1, .sender = "a@example.com", .recipients = &to, .recipient_count = 1};
     struct injection *i;
-    const struct content_rules rules = {
-        .submission = t->choices & SUBMISSION, .normalises = t->choices & NORMALISES, .binary = t->choices & BINARY};
+    const struct content_rules rules = {.submission = t->choices & SUBMISSION,
+                                        .normalises = t->choices & NORMALISES,
+                                        .binary = t->choices & BINARY,
+                                        .adds_from = t->choices & SUBMISSION,
+                                        .sender = "a@example.com",
+                                        .senders = t->choices & BINARY ? "example.com" : ""};
     t->injector = (struct injector){.room = t->choices & FULL_DISK ? ROOM : SIZE_MAX};
     if (injection_begin(&t->injector, &e, &i) < 0 ||
         (*out = content_new(&t->settings, "mail.example.test", &rules, i)) == NULL)

@@ -257,7 +257,7 @@ static int converse(struct talk *t, struct exchange *x, unsigned choices, const 
     const struct exchange_opening o = {.mechanism = t->mechanism,
                                        .has_initial = initial != NULL,
                                        .initial = initial != NULL ? initial : "",
-                                       .tls = choices & TLS,
+                                       .secure = choices & TLS,
                                        .binding_name = choices & BOUND ? "tls-exporter" : "",
                                        .binding = choices & BOUND ? "Y2hhbm5lbA==" : ""};
     int result = exchange_start(x, &o);

@@ -13,6 +13,8 @@ def _openssl(*args, stdin=None):
 
 
 def _alt_name(name):
+    if "@" in name:
+        return f"email:{name}"
     try:
         return f"IP:{ipaddress.ip_address(name)}"
     except ValueError:
@@ -29,14 +31,14 @@ class Authority:
         _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
                  "-subj", "/CN=Test CA", "-keyout", self._key, "-out", self.certificate)
 
-    def issue(self, *names, days=30):
-        """(chain file, key file) for these host names or addresses; the first names the files."""
-        base = names[0].replace("*", "_")
+    def issue(self, *names, days=30, key_type="ec", file=None):
+        """(chain file, key file) for these host names, addresses or mailboxes; the first names the files, if file does not."""
+        base = file or names[0].replace("*", "_")
         chain, key = self.folder / f"{base}.pem", self.folder / f"{base}-key.pem"
         request, extensions = self.folder / f"{base}.csr", self.folder / f"{base}.ext"
         extensions.write_text("subjectAltName=" + ",".join(map(_alt_name, names)) + "\n")
-        _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={names[0]}",
-                 "-keyout", key, "-out", request)
+        curve = ["-pkeyopt", "ec_paramgen_curve:P-256"] if key_type == "ec" else []
+        _openssl("req", "-newkey", key_type, *curve, "-nodes", "-subj", f"/CN={names[0]}", "-keyout", key, "-out", request)
         _openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial",
                  "-days", days, "-extfile", extensions, "-out", chain)
         return chain, key

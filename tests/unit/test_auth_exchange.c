@@ -113,7 +113,7 @@ static int plain(struct exchange *x, const struct login *l, bool tls)
     const struct exchange_opening o = {.mechanism = "PLAIN",
                                        .has_initial = true,
                                        .initial = base64(message.data, message.len),
-                                       .tls = tls,
+                                       .secure = tls,
                                        .binding_name = "",
                                        .binding = ""};
     buf_deinit(&message);
@@ -143,7 +143,7 @@ static void plain_for_another_account(void **state)
 static void login_in_two_steps(void **state)
 {
     const struct exchange_opening o = {
-        .mechanism = "LOGIN", .initial = "", .tls = true, .binding_name = "", .binding = ""};
+        .mechanism = "LOGIN", .initial = "", .secure = true, .binding_name = "", .binding = ""};
     for (size_t i = 0; i < ARRAY_LENGTH(logins); i++) {
         const struct login *l = &logins[i];
         struct exchange x;
@@ -235,7 +235,7 @@ static int scram(struct exchange *x, const struct login *l, const struct scram_c
     const struct exchange_opening o = {.mechanism = c->server_mechanism,
                                        .has_initial = true,
                                        .initial = initial,
-                                       .tls = true,
+                                       .secure = true,
                                        .binding_name = c->server_binding != NULL ? "tls-exporter" : "",
                                        .binding = binding};
     int answer = scram_rounds(x, client, exchange_start(x, &o));

@@ -179,7 +179,7 @@ static void start_plain(uint64_t session, const char *password, const char *addr
                                      .has_initial = 1,
                                      .initial = buf_str(&text),
                                      .client_address = address,
-                                     .tls = "TLSv1.3"};
+                                     .secure = 1};
     assert_int_equal(ipc_send(ipc_client_channel(client), IPC_AUTH_START, &m, -1), 0);
     buf_deinit(&message);
     buf_deinit(&text);
@@ -188,7 +188,7 @@ static void start_plain(uint64_t session, const char *password, const char *addr
 static void start_login(uint64_t session)
 {
     const struct ipc_auth_start m = {
-        .session = session, .mechanism = "LOGIN", .client_address = "192.0.2.1", .tls = "TLSv1.3"};
+        .session = session, .mechanism = "LOGIN", .client_address = "192.0.2.1", .secure = 1};
     assert_int_equal(ipc_send(ipc_client_channel(client), IPC_AUTH_START, &m, -1), 0);
 }
 

@@ -1,4 +1,5 @@
 /* The header walker in every chunking, the From field's domain, dates. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "base/text.h"
 #include "mail/date.h"
 #include "mail/from.h"
+#include "mail/senders.h"
 #include "mail/header.h"
 
 /* Each field becomes "name=unfolded value|". */
@@ -120,6 +122,102 @@ static void finds_the_from_domain(void **state)
     }
 }
 
+static int join_mailbox(void *arg, const struct mail_address *a)
+{
+    struct buf *all = arg;
+    return buf_printf(all, "%s%s", all->len > 0 ? " " : "", a->text);
+}
+
+/* A policy hangs on it: what a reader might take for an address must be seen, or the whole refused. */
+static void finds_all_mailboxes(void **state)
+{
+    static const struct {
+        const char *value, *want;
+    } froms[] = {
+        {" a@b.example", "a@b.example"},
+        {" a@b.example\r\n", "a@b.example"},
+        {" Joe <joe@B.Example>", "joe@b.example"},
+        {" \"Doe, Joe\" <joe@b.example>, x@y.example", "joe@b.example x@y.example"},
+        {" \"x@evil.example\" <joe@b.example>", "joe@b.example"},
+        {" x@evil.example <joe@b.example>", "joe@b.example"},
+        {" (x@evil.example) joe@b.example (c)", "joe@b.example"},
+        {" a@b.example, , c@d.example,", "a@b.example c@d.example"},
+        {" Group: a@b.example, C <c@d.example>;", "a@b.example c@d.example"},
+        {" Group: a@b.example;, e@f.example", "a@b.example e@f.example"},
+        {"\r\n joe\r\n <joe@b.example>", "joe@b.example"},
+        {" <\"a@b\"@c.example>", "\"a@b\"@c.example"},
+        {" joe @ b . example (comment)", "joe@b.example"},
+        {" <joe @ b.example>", "joe@b.example"},
+        {" a@[IPv6:2001:db8::1]", "a@[ipv6:2001:db8::1]"},
+        {" \xd0\xb8@\xd0\xb8.example", "\xd0\xb8@\xd0\xb8.example"},
+        {" <a@b.example> <c@d.example>", NULL},
+        {" <a@b.example> c@d.example", NULL},
+        {" <a@b.example", NULL},
+        {" <<a@b.example>>", NULL},
+        {" a@b.example c@d.example", NULL},
+        {" a@b.example\r\n c@d.example", NULL},
+        {" a@b.example, Joe", NULL},
+        {" \"a@b.example, c@d.example", NULL},
+        {" undisclosed:;", NULL},
+        {" <>", NULL},
+        {"", NULL},
+    };
+    for (size_t c = 0; c < ARRAY_LENGTH(froms); c++) {
+        struct buf all;
+        buf_init(&all, 1000);
+        int r = mail_from_mailboxes(froms[c].value, strlen(froms[c].value), join_mailbox, &all);
+        if (r != (froms[c].want != NULL ? 0 : MAIL_FROM_NONE))
+            fail_msg("%s: got %d %s", froms[c].value, r, buf_str(&all));
+        if (r == 0)
+            assert_string_equal(buf_str(&all), froms[c].want);
+        buf_deinit(&all);
+    }
+}
+
+static void senders_allow(void **state)
+{
+    static const struct {
+        const char *senders, *address;
+        bool allowed;
+    } lists[] = {
+        {"", "a@b.example", true},
+        {"*", "a@b.example", true},
+        {"a@b.example", "a@b.example", true},
+        {"a@b.example", "A@B.Example", true},
+        {"a@b.example", "aa@b.example", false},
+        {"a@b.example", "a@c.example", false},
+        {"x@y.example b.example", "a@b.example", true},
+        {" b.example ", "a@b.example", true},
+        {"b.example", "a@c.b.example", false},
+        {"b.example", "a@xb.example", false},
+        {".b.example", "a@c.b.example", true},
+        {".b.example", "a@b.example", false},
+        {".b.example", "a@xb.example", false},
+        {"b\xc3\xbc"
+         "cher.example",
+         "a@xn--bcher-kva.example", true},
+        {"xn--bcher-kva.example",
+         "a@b\xc3\xbc"
+         "cher.example",
+         true},
+        {"a@[192.0.2.1]", "a@[192.0.2.1]", true},
+        {"192.0.2.1", "a@[192.0.2.1]", false},
+        {"-", "a@b.example", false},
+    };
+    for (size_t c = 0; c < ARRAY_LENGTH(lists); c++) {
+        struct mail_address a;
+        assert_int_equal(mail_address_parse(lists[c].address, strlen(lists[c].address), MAIL_ADDRESS_ALLOW_UTF8, &a),
+                         0);
+        if (mail_senders_allow(lists[c].senders, &a) != lists[c].allowed)
+            fail_msg("\"%s\" and %s", lists[c].senders, lists[c].address);
+    }
+    char wrong[64];
+    assert_int_equal(mail_senders_check("a@b.example b.example .b.example *", wrong, sizeof(wrong)), 0);
+    assert_int_equal(mail_senders_check("a@b.example @b.example c.example", wrong, sizeof(wrong)), -EINVAL);
+    assert_string_equal(wrong, "@b.example");
+    assert_int_equal(mail_senders_check("b..example", wrong, sizeof(wrong)), -EINVAL);
+}
+
 static void formats_dates(void **state)
 {
     char text[MAIL_DATE_MAX], id[MAIL_MESSAGE_ID_MAX], other[MAIL_MESSAGE_ID_MAX];
@@ -136,8 +234,8 @@ static void formats_dates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(walks_in_any_chunking),
-        cmocka_unit_test(finds_the_from_domain),
+        cmocka_unit_test(walks_in_any_chunking), cmocka_unit_test(finds_the_from_domain),
+        cmocka_unit_test(finds_all_mailboxes),   cmocka_unit_test(senders_allow),
         cmocka_unit_test(formats_dates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

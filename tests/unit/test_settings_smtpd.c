@@ -23,7 +23,7 @@ static void defaults_stand(void **state)
     assert_int_equal(first->auth, LISTENER_AUTH_NO);
     assert_int_equal(second->auth, LISTENER_AUTH_REQUIRED);
     assert_int_equal(second->role, LISTENER_SUBMISSION);
-    assert_int_equal(s.auth_mechanisms.count, 3);
+    assert_int_equal(s.auth_mechanisms.count, 5);
     conf_free(&settings_smtpd_schema, &s);
     buf_deinit(&errors);
 }
@@ -37,6 +37,9 @@ static const struct {
     {"listener \"a\" {\n tls = none\n}\n", "has no address"},
     {"listener \"a\" {\n address = 127.0.0.1\n}\n", "address"},
     {"listener \"a\" {\n address = 127.0.0.1:25\n tls = none\n auth = optional\n}\n", "needs tls"},
+    {"listener \"a\" {\n address = unix:/s\n tls = none\n auth = required\n auth_without_tls = yes\n}\n", NULL},
+    {"listener \"a\" {\n address = 127.0.0.1:25\n tls = none\n client_certificates = yes\n}\n", "needs tls"},
+    {"listener \"a\" {\n address = 127.0.0.1:25\n tls = none\n senders = a@b.example @c.example\n}\n", "senders"},
     {"listener \"a b\" {\n address = 127.0.0.1:25\n}\n", "name"},
     {"listener \"a\" {\n address = 127.0.0.1:25\n trusted_networks = 10.0.0.1/8\n}\n", "trusted_networks"},
     {"certificate \"x\" {\n}\n", "has no chain"},

@@ -153,7 +153,7 @@ static void peer_advance(struct peer *p)
             break;
         case 'T':
             line_done(p);
-            assert_int_equal(stream_start_tls_server(p->stream, p->world->tls), 0);
+            assert_int_equal(stream_start_tls_server(p->stream, p->world->tls, false), 0);
             return;
         case 'X':
             stream_close_after_flush(p->stream);

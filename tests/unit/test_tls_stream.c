@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #include "tls/client.h"
 #include "tls/selfsigned.h"
 #include "tls/stream.h"
+#include "tls/tickets.h"
 
 #define SMALL 4096
 
@@ -148,7 +150,7 @@ static void turn(unsigned rounds)
 
 static void secure_pair_with(struct side *a, struct side *b, struct tls_client *client, struct tls_client_params params)
 {
-    assert_int_equal(stream_start_tls_server(a->stream, server), 0);
+    assert_int_equal(stream_start_tls_server(a->stream, server, false), 0);
     assert_int_equal(stream_start_tls_client(b->stream, client, &params), 0);
     TURN_UNTIL((a->secure || a->ended) && (b->secure || b->ended));
 }
@@ -411,7 +413,7 @@ static void test_handshake(void **state)
     assert_string_equal(info.peer_name, "mail.example.com");
     stream_tls_info(a.stream, &info);
     assert_string_equal(info.peer_name, "mail.example.com");
-    assert_int_equal(stream_start_tls_server(a.stream, server), -EALREADY);
+    assert_int_equal(stream_start_tls_server(a.stream, server, false), -EALREADY);
     stream_write_str(a.stream, "250 secure\r\n");
     stream_write_str(b.stream, "EHLO me\r\n");
     TURN_UNTIL(a.got.len == 9 && b.got.len == 12);
@@ -474,7 +476,7 @@ static void test_plain_text_before_starttls_is_discarded(void **state)
     TURN_UNTIL(a.inputs == 1);
     a.consumes = true;
     stream_write_str(a.stream, "220 go ahead\r\n");
-    assert_int_equal(stream_start_tls_server(a.stream, server), 0);
+    assert_int_equal(stream_start_tls_server(a.stream, server, false), 0);
     stream_write_str(a.stream, "250 only under TLS\r\n"); /* waits for the handshake */
     TURN_UNTIL(b.got.len > 0);
     assert_string_equal(buf_str(&b.got), "220 go ahead\r\n");
@@ -515,7 +517,7 @@ static void test_handshake_failures(void **state)
         int fds[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
         side_open(&a, fds[0], SMALL);
-        assert_int_equal(stream_start_tls_server(a.stream, server), 0);
+        assert_int_equal(stream_start_tls_server(a.stream, server, false), 0);
         assert_int_equal(write(fds[1], cases[i].bytes, strlen(cases[i].bytes)), strlen(cases[i].bytes));
         if (cases[i].closes)
             close(fds[1]);
@@ -536,7 +538,7 @@ static void test_handshake_time_out(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     side_open(&a, fds[0], SMALL);
     stream_set_timeout_ms(a.stream, 30);
-    assert_int_equal(stream_start_tls_server(a.stream, server), 0);
+    assert_int_equal(stream_start_tls_server(a.stream, server, false), 0);
     TURN_UNTIL(a.ended);
     assert_int_equal(a.reason, STREAM_END_TIMED_OUT);
     side_close(&a);
@@ -645,25 +647,59 @@ static void test_sessions_are_resumed(void **state)
     }
 }
 
+static struct tls_server *server_with(struct tickets *tickets)
+{
+    char error[TLS_ERROR_MAX];
+    struct tls_certificate certificate = {first_chain, first_key};
+    struct tls_server_options options = {.tickets = tickets};
+    return tls_server_new(&certificate, 1, &options, error);
+}
+
+/* Two processes that map the keys of a third, as smtpd's do. */
 static void test_tickets_are_shared_between_servers(void **state)
 {
-    struct tls_ticket_key keys[2];
     char error[TLS_ERROR_MAX];
-    memset(keys, 1, sizeof(keys));
-    memset(&keys[1], 2, sizeof(keys[1]));
-    struct tls_certificate certificate = {first_chain, first_key};
-    struct tls_server_options old = {.ticket_keys = &keys[1], .ticket_key_count = 1};
-    struct tls_server_options both = {.ticket_keys = keys, .ticket_key_count = 2};
-    struct tls_server *usual = server;
+    struct tickets *master, *mapped[2];
+    struct tls_server *usual = server, *servers[2];
     struct tls_client *client = tls_client_new(&(struct tls_client_options){.ca_file = first_chain}, error);
-    server = tls_server_new(&certificate, 1, &old, error);
+    assert_int_equal(tickets_new(&master), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(tickets_map(tickets_fd(master), &mapped[i]), 0);
+        servers[i] = server_with(mapped[i]);
+        assert_non_null(servers[i]);
+    }
+    server = servers[0];
     assert_false(connect_once(client, TLS_VERIFY_REQUIRED, "a:25"));
-    tls_server_free(server);
-    server = tls_server_new(&certificate, 1, &both, error);
+    server = servers[1];
     assert_true(connect_once(client, TLS_VERIFY_REQUIRED, "a:25"));
-    tls_server_free(server);
+    assert_int_equal(tickets_rotate(master), 0);
+    assert_true(
+        connect_once(client, TLS_VERIFY_REQUIRED, "a:25")); /* by the key before, and gets a ticket by the new */
+    assert_int_equal(tickets_rotate(master), 0);
+    server = servers[0];
+    assert_true(connect_once(client, TLS_VERIFY_REQUIRED, "a:25"));
+    assert_int_equal(tickets_rotate(master), 0);
+    assert_int_equal(tickets_rotate(master), 0);
+    assert_false(connect_once(client, TLS_VERIFY_REQUIRED, "a:25"));
     server = usual;
+    for (size_t i = 0; i < 2; i++) {
+        tls_server_free(servers[i]);
+        tickets_free(mapped[i]);
+    }
+    tickets_free(master);
     tls_client_free(client);
+}
+
+static void test_tickets_are_not_written_by_readers(void **state)
+{
+    struct tickets *master, *foreign = NULL;
+    assert_int_equal(tickets_new(&master), 0);
+    assert_true(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, tickets_fd(master), 0) == MAP_FAILED);
+    assert_int_equal(ftruncate(tickets_fd(master), 0), -1);
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(tickets_map(fd, &foreign), -EINVAL);
+    close(fd);
+    tickets_free(master);
 }
 
 static void test_server_outlives_reload(void **state)
@@ -674,7 +710,7 @@ static void test_server_outlives_reload(void **state)
     struct tls_server *usual = server;
     server = tls_server_new(&certificate, 1, NULL, error);
     open_pair(&a, &b, SMALL);
-    assert_int_equal(stream_start_tls_server(a.stream, server), 0);
+    assert_int_equal(stream_start_tls_server(a.stream, server, false), 0);
     tls_server_free(server);
     server = usual;
     struct tls_client_params params = {.server_name = "mail.example.com", .verify = TLS_VERIFY_REQUIRED};
@@ -788,6 +824,7 @@ int main(void)
         cmocka_unit_test(test_sni_picks_the_certificate),
         cmocka_unit_test(test_sessions_are_resumed),
         cmocka_unit_test(test_tickets_are_shared_between_servers),
+        cmocka_unit_test(test_tickets_are_not_written_by_readers),
         cmocka_unit_test(test_server_outlives_reload),
         cmocka_unit_test(test_errors_name_the_file),
         cmocka_unit_test(test_selfsigned_files),
