@@ -1,19 +1,13 @@
 #include "store/once.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
+#include "store/mapped.h"
 
 #define ONCE_MAGIC UINT64_C(0x3165636e6f687000)
 #define BUCKETS    65536
@@ -25,60 +19,21 @@ struct entry {
     char id[ONCE_ID_SIZE]; /* "" = claimed, not finished */
 };
 
-/* The file.  Untouched pages take no room. */
 struct table {
-    uint64_t magic;
-    unsigned char key[32]; /* so that fingerprints can not be chosen */
+    struct mapped_head head;
     struct entry entries[BUCKETS][WAYS];
 };
 
 struct once {
-    int fd;
-    struct table *table;
+    struct mapped file;
 };
-
-/* Between processes; the kernel takes it from one that dies. */
-static int lock(struct once *o, short type)
-{
-    struct flock whole = {.l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
-    while (fcntl(o->fd, F_OFD_SETLKW, &whole) < 0)
-        if (errno != EINTR)
-            return -errno;
-    return 0;
-}
-
-static int prepare(struct once *o)
-{
-    struct stat st;
-    if (fstat(o->fd, &st) < 0)
-        return -errno;
-    if (st.st_size != (off_t)sizeof(struct table) && ftruncate(o->fd, sizeof(struct table)) < 0)
-        return -errno;
-    o->table = mmap(NULL, sizeof(struct table), PROT_READ | PROT_WRITE, MAP_SHARED, o->fd, 0);
-    if (o->table == MAP_FAILED) {
-        o->table = NULL;
-        return -errno;
-    }
-    if (o->table->magic == ONCE_MAGIC && st.st_size == (off_t)sizeof(struct table))
-        return 0;
-    memset(o->table->entries, 0, sizeof(o->table->entries));
-    if (getrandom(o->table->key, sizeof(o->table->key), 0) != (ssize_t)sizeof(o->table->key))
-        return -EIO;
-    o->table->magic = ONCE_MAGIC;
-    return 0;
-}
 
 int once_open(const char *path, struct once **out)
 {
     struct once *o = calloc(1, sizeof(*o));
     if (o == NULL)
         return -ENOMEM;
-    o->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int r = o->fd < 0 ? -errno : lock(o, F_WRLCK);
-    if (r == 0) {
-        r = prepare(o);
-        lock(o, F_UNLCK);
-    }
+    int r = mapped_open(&o->file, path, sizeof(struct table), ONCE_MAGIC);
     if (r < 0) {
         once_close(o);
         return r;
@@ -91,32 +46,13 @@ void once_close(struct once *o)
 {
     if (o == NULL)
         return;
-    if (o->table != NULL)
-        munmap(o->table, sizeof(*o->table));
-    if (o->fd >= 0)
-        close(o->fd);
+    mapped_close(&o->file);
     free(o);
-}
-
-static int make_fingerprint(const struct once *o, const char *owner, const char *key, uint64_t out[2])
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *c = EVP_MD_CTX_new();
-    bool made = c != NULL && EVP_DigestInit_ex(c, EVP_sha256(), NULL) == 1 &&
-                EVP_DigestUpdate(c, o->table->key, sizeof(o->table->key)) == 1 &&
-                EVP_DigestUpdate(c, owner, strlen(owner) + 1) == 1 && EVP_DigestUpdate(c, key, strlen(key)) == 1 &&
-                EVP_DigestFinal_ex(c, digest, NULL) == 1;
-    EVP_MD_CTX_free(c);
-    if (!made)
-        return -ENOMEM;
-    memcpy(out, digest, 2 * sizeof(*out));
-    out[0] |= 1; /* never that of a free entry */
-    return 0;
 }
 
 static struct entry *bucket_of(struct once *o, const uint64_t fingerprint[2])
 {
-    return o->table->entries[fingerprint[1] % BUCKETS];
+    return ((struct table *)o->file.head)->entries[fingerprint[1] % BUCKETS];
 }
 
 static struct entry *find(struct once *o, const uint64_t fingerprint[2])
@@ -150,8 +86,8 @@ static struct entry *find_room(struct once *o, const uint64_t fingerprint[2])
 int once_claim(struct once *o, const char *owner, const char *key, struct once_claim *claim, char id[ONCE_ID_SIZE])
 {
     int64_t now_s = clock_wall_s();
-    int r = make_fingerprint(o, owner, key, claim->fingerprint);
-    if (r < 0 || (r = lock(o, F_WRLCK)) < 0)
+    int r = mapped_fingerprint(&o->file, owner, key, claim->fingerprint);
+    if (r < 0 || (r = mapped_lock(&o->file)) < 0)
         return r;
     struct entry *e = find(o, claim->fingerprint);
     if (e != NULL && counts(e, now_s)) {
@@ -164,26 +100,26 @@ int once_claim(struct once *o, const char *owner, const char *key, struct once_c
         *e = (struct entry){.fingerprint = {claim->fingerprint[0], claim->fingerprint[1]}, .time_s = now_s};
         r = ONCE_CLAIMED;
     }
-    lock(o, F_UNLCK);
+    mapped_unlock(&o->file);
     return r;
 }
 
 void once_finish(struct once *o, const struct once_claim *claim, const char *id)
 {
-    if (lock(o, F_WRLCK) < 0)
+    if (mapped_lock(&o->file) < 0)
         return;
     struct entry *e = find(o, claim->fingerprint);
     if (e != NULL)
         snprintf(e->id, sizeof(e->id), "%s", id);
-    lock(o, F_UNLCK);
+    mapped_unlock(&o->file);
 }
 
 void once_give_back(struct once *o, const struct once_claim *claim)
 {
-    if (lock(o, F_WRLCK) < 0)
+    if (mapped_lock(&o->file) < 0)
         return;
     struct entry *e = find(o, claim->fingerprint);
     if (e != NULL && e->id[0] == '\0')
         *e = (struct entry){0};
-    lock(o, F_UNLCK);
+    mapped_unlock(&o->file);
 }
