@@ -224,9 +224,11 @@ static const uint8_t *line_end(const uint8_t *at, const uint8_t *end)
     return lf != NULL ? lf + 1 : end;
 }
 
+/* One line that asks to begin TLS, and nothing else? */
 static bool asks_for_tls(const uint8_t *line, const uint8_t *end)
 {
-    return end - line > 8 && end[-1] == '\n' && strncasecmp((const char *)line, "STARTTLS", 8) == 0;
+    return end - line > 8 && line_end(line, end) == end && end[-1] == '\n' &&
+           strncasecmp((const char *)line, "STARTTLS", 8) == 0;
 }
 
 static bool told_to_begin_tls(const struct story *t)
@@ -238,9 +240,7 @@ static bool told_to_begin_tls(const struct story *t)
 
 static void client_writes(struct story *t, const uint8_t *data, size_t size)
 {
-    const uint8_t *end = data + size, *last_line = data;
-    for (const uint8_t *line = data; line < end; line = line_end(line, end))
-        last_line = line;
+    const uint8_t *begin = data, *end = data + size;
     while (data < end) {
         size_t left = (size_t)(end - data);
         ssize_t n = t->ssl != NULL ? tls_peer_write(t->ssl, data, left)
@@ -251,7 +251,7 @@ static void client_writes(struct story *t, const uint8_t *data, size_t size)
         data += n;
     }
     if (told_to_begin_tls(t)) {
-        t->hasty |= !asks_for_tls(last_line, end);
+        t->hasty |= !asks_for_tls(begin, end);
         client_begins_tls(t);
     }
 }
@@ -286,16 +286,17 @@ static void check_limits(struct story *t)
     limits_disconnect(limits, &nobody);
 }
 
-/* How much the client sends at once: up to the end of a write, or all that it can before it has to wait. */
+/* How much the client sends at once: up to the end of a write; or all, but what asks for TLS by itself. */
 static size_t next_write(const uint8_t *data, size_t size, bool in_writes)
 {
-    const uint8_t *end = in_writes ? memchr(data, END_OF_WRITE, size) : NULL, *at = data;
-    while (!in_writes && at < data + size && end == NULL) {
-        const uint8_t *next = line_end(at, data + size);
-        end = asks_for_tls(at, next) ? next : NULL;
-        at = next;
-    }
-    return end != NULL ? (size_t)(end - data) : size;
+    const uint8_t *end = data + size, *at = in_writes ? memchr(data, END_OF_WRITE, size) : line_end(data, end);
+    if (in_writes)
+        return at != NULL ? (size_t)(at - data) : size;
+    if (asks_for_tls(data, at))
+        return (size_t)(at - data);
+    while (at < end && !asks_for_tls(at, line_end(at, end)))
+        at = line_end(at, end);
+    return (size_t)(at - data);
 }
 
 static void play(struct story *t, const uint8_t *data, size_t size, bool in_writes)
