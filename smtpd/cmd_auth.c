@@ -141,7 +141,7 @@ static void begin(struct session *s, const char *initial)
         /* Section 4: "=" is the response of length zero. */
         .initial = initial == NULL || strcmp(initial, "=") == 0 ? "" : initial,
         .client_address = s->client,
-        .secure = 1, /* AUTH is not offered otherwise */
+        .secure = stream_is_secure(s->stream) || s->listener->auth_without_tls,
         .binding_name = "",
         .binding = "",
         .certificate = "",

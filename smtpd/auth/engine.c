@@ -12,8 +12,9 @@
 
 #define PLUGIN_NAME    "posthouse"
 #define SERVICE_NAME   "smtp"
-#define TLS_STRENGTH   128   /* bits: what every TLS version that we accept has at least */
-#define LINE_BYTES_MAX 12288 /* RFC 4954 section 4 */
+#define TLS_STRENGTH   128    /* bits: what every TLS version that we accept has at least */
+#define LINE_BYTES_MAX 12288  /* RFC 4954 section 4 */
+#define NOBODY         "\x01" /* no account can be called so */
 
 static struct {
     const struct engine_options *options;
@@ -44,18 +45,47 @@ static int disguise(struct account *a)
     return 0;
 }
 
-/* Fills the current account.  The library asks several times in one exchange; the first answer stands. */
+/* Can an account be called so, once the realm is added? */
+static bool is_possible(const char *name, size_t len, const char *realm)
+{
+    char text[CREDENTIAL_NAME_MAX + 1];
+    size_t realm_len = realm != NULL && memchr(name, '@', len) == NULL ? 1 + strlen(realm) : 0;
+    if (len + realm_len > CREDENTIAL_NAME_MAX || memchr(name, '\0', len) != NULL)
+        return false;
+    memcpy(text, name, len);
+    text[len] = '\0';
+    return credential_name_valid(text);
+}
+
+/* Comes before whatever the library does with a name of a client.  Where it dislikes one, it loses memory: in 2.1.28
+ * the name itself if that is longer than 1024 bytes, LOGIN's password if the name is empty or has as many blanks before
+ * it as letters.  It does not see such names. */
+static int take_name(sasl_conn_t *conn, void *context, const char *in, unsigned in_len, unsigned flags,
+                     const char *realm, char *out, unsigned out_max, unsigned *out_len)
+{
+    bool possible = is_possible(in, in_len, realm);
+    *out_len = possible ? in_len : (unsigned)strlen(NOBODY);
+    if (*out_len >= out_max)
+        return SASL_BUFOVER;
+    memcpy(out, possible ? in : NOBODY, *out_len);
+    out[*out_len] = '\0';
+    return SASL_OK;
+}
+
+/* Fills the current account.  The library asks several times in one exchange; the first answer stands.  A failure is
+ * told by the state: another code than these two would make LOGIN lose the password. */
 static int look_up(const char *name, size_t len)
 {
     struct account *a = engine.current;
-    if (a == NULL || len == 0 || len > CREDENTIAL_NAME_MAX)
+    if (a == NULL)
         return SASL_NOUSER;
     if (a->state != ACCOUNT_NONE && strlen(a->asked) == len && memcmp(a->asked, name, len) == 0)
-        return a->state == ACCOUNT_UNREADABLE ? SASL_FAIL : SASL_OK;
-    memcpy(a->asked, name, len);
-    a->asked[len] = '\0';
-    int r = credentials_lookup(engine.db, a->asked, &a->row);
+        return a->state == ACCOUNT_UNREADABLE ? SASL_NOUSER : SASL_OK;
+    bool possible = is_possible(name, len, NULL);
+    snprintf(a->asked, sizeof(a->asked), "%.*s", possible ? (int)len : 0, name);
+    int r = possible ? credentials_lookup(engine.db, a->asked, &a->row) : 0;
     a->state = r < 0            ? ACCOUNT_UNREADABLE
+               : !possible      ? ACCOUNT_IMPOSSIBLE
                : r == 0         ? ACCOUNT_UNKNOWN
                : a->row.enabled ? ACCOUNT_FOUND
                                 : ACCOUNT_DISABLED;
@@ -64,7 +94,7 @@ static int look_up(const char *name, size_t len)
                   text_errno(r));
     else if (a->state != ACCOUNT_FOUND && disguise(a) < 0)
         a->state = ACCOUNT_UNREADABLE;
-    return a->state == ACCOUNT_UNREADABLE ? SASL_FAIL : SASL_OK;
+    return a->state == ACCOUNT_UNREADABLE ? SASL_NOUSER : SASL_OK;
 }
 
 /* SCRAM asks for *authPassword with flags 0; the authorisation identity is looked up once more, with no property asked
@@ -142,6 +172,7 @@ typedef int callback_fn(void);
 static const sasl_callback_t callbacks[] = {
     {SASL_CB_GETOPT, (callback_fn *)(void *)get_option, NULL},
     {SASL_CB_LOG, (callback_fn *)(void *)take_log, NULL},
+    {SASL_CB_CANON_USER, (callback_fn *)(void *)take_name, NULL},
     {SASL_CB_SERVER_USERDB_CHECKPASS, (callback_fn *)(void *)check_password, NULL},
     {SASL_CB_LIST_END, NULL, NULL},
 };

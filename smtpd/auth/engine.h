@@ -31,8 +31,15 @@ void engine_deinit(void);
 
 /* What the library asked about while an exchange went on. */
 struct account {
-    enum { ACCOUNT_NONE, ACCOUNT_FOUND, ACCOUNT_UNKNOWN, ACCOUNT_DISABLED, ACCOUNT_UNREADABLE } state;
-    char asked[CREDENTIAL_NAME_MAX + 1]; /* the name as the client gave it, with the realm */
+    enum {
+        ACCOUNT_NONE,
+        ACCOUNT_FOUND,
+        ACCOUNT_UNKNOWN,
+        ACCOUNT_IMPOSSIBLE, /* no account can have the name; otherwise like an unknown one */
+        ACCOUNT_DISABLED,
+        ACCOUNT_UNREADABLE
+    } state;
+    char asked[CREDENTIAL_NAME_MAX + 1]; /* the name as the client gave it, with the realm; impossible: "" */
     struct credential row; /* unknown: a decoy in which no password fits; disabled: likewise, its own salt */
 };
 

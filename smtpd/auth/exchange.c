@@ -39,11 +39,9 @@ static int fail(struct exchange *x, enum ipc_auth_result result, const char *rea
 static int fail_login(struct exchange *x)
 {
     static const char *const reasons[] = {
-        [ACCOUNT_NONE] = "no account named",
-        [ACCOUNT_FOUND] = "wrong password",
-        [ACCOUNT_UNKNOWN] = "unknown account",
-        [ACCOUNT_DISABLED] = "account disabled",
-        [ACCOUNT_UNREADABLE] = "credentials database can not be read",
+        [ACCOUNT_NONE] = "no account named",     [ACCOUNT_FOUND] = "wrong password",
+        [ACCOUNT_UNKNOWN] = "unknown account",   [ACCOUNT_IMPOSSIBLE] = "no account can have such a name",
+        [ACCOUNT_DISABLED] = "account disabled", [ACCOUNT_UNREADABLE] = "credentials database can not be read",
     };
     bool readable = x->account.state != ACCOUNT_UNREADABLE;
     return fail(x, readable ? AUTH_FAILED : AUTH_TEMPFAIL, reasons[x->account.state]);

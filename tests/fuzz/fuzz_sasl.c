@@ -183,12 +183,9 @@ static const char *take_line(const char **at, const char *end, size_t *len)
 
 /* -- what must have been said -- */
 
-/* libsasl drops blanks around a name. */
-static bool is_name(const char *said, const char *name)
+static bool is_name(const char *said, size_t len, const char *name)
 {
-    said += strspn(said, " \t\r\n\v\f");
-    size_t len = strlen(name);
-    return text_equal_nocase_n(said, name, len) && said[len + strspn(said + len, " \t\r\n\v\f")] == '\0';
+    return len == strlen(name) && text_equal_nocase_n(said, name, len);
 }
 
 static bool is_password(const struct buf *said, size_t offset, const char *password)
@@ -202,14 +199,15 @@ static bool plain_was_right(const struct talk *t, size_t account)
     const struct buf *said = &t->sent[t->responses - 1];
     const char *authzid = buf_str(said), *name = memchr(authzid, '\0', said->len);
     const char *password = name != NULL ? memchr(name + 1, '\0', said->len - (size_t)(name + 1 - authzid)) : NULL;
-    return password != NULL && is_name(name + 1, accounts[account].name) &&
-           (authzid[0] == '\0' || is_name(authzid, accounts[account].name)) &&
+    return password != NULL && is_name(name + 1, (size_t)(password - name - 1), accounts[account].name) &&
+           (authzid[0] == '\0' || is_name(authzid, (size_t)(name - authzid), accounts[account].name)) &&
            is_password(said, (size_t)(password + 1 - authzid), accounts[account].password);
 }
 
 static bool login_was_right(const struct talk *t, size_t account)
 {
-    return t->responses >= 2 && is_name(buf_str(&t->sent[t->responses - 2]), accounts[account].name) &&
+    const struct buf *name = t->responses >= 2 ? &t->sent[t->responses - 2] : NULL;
+    return name != NULL && is_name(buf_str(name), name->len, accounts[account].name) &&
            is_password(&t->sent[t->responses - 1], 0, accounts[account].password);
 }
 

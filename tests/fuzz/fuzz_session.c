@@ -1,7 +1,8 @@
 /* A whole session over a socket pair.  Whatever the client sends, all that it reads is well-formed replies, no more
  * than it asked for and none behind the last; and however its bytes are cut into writes, they mean the same.
  *
- * Input: two bytes of choices, then what the client sends; 0xFF ends a write.  There is no auth program and no TLS. */
+ * Input: two bytes of choices, then what the client sends; 0xFF ends a write.  The client begins TLS when it is told
+ * so, and logins are judged by memory_auth.h. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,10 +13,12 @@
 
 #include "base/clock.h"
 #include "log/log.h"
+#include "memory_auth.h"
 #include "memory_queue.h"
 #include "smtp/reply.h"
 #include "smtpd/limits.h"
 #include "smtpd/session.h"
+#include "tls_peer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,7 +33,16 @@ enum {
     BULK = 64,
     SMALL = 128
 };
-enum { CROWDED = 1, NO_SPACE = 2, FULL_DISK = 4, COMMITS_FAIL = 8, DRAINS = 16, LOGIN_NEEDED = 32, LEAVES_EARLY = 64 };
+enum {
+    CROWDED = 1,
+    NO_SPACE = 2,
+    FULL_DISK = 4,
+    COMMITS_FAIL = 8,
+    DRAINS = 16,
+    LOGIN_NEEDED = 32,
+    LEAVES_EARLY = 64,
+    TLS_FIRST = 128 /* unless PROXIED */
+};
 
 enum { QUIET_TURNS = 3, LAST_TURNS = 64, END_OF_WRITE = 0xff, ROOM = 400 };
 
@@ -53,6 +65,7 @@ static const char config[] = "min_free_space = 1M\n"
 static struct settings_smtpd settings;
 static struct loop *loop;
 static struct limits *roomy, *crowded;
+static struct tls_server *tls;
 static struct net_address peer;
 
 /* What one session came to. */
@@ -61,7 +74,10 @@ struct story {
     struct server server;
     struct injector injector;
     struct settings_listener listener;
+    struct auth_client auth;
     int client;
+    SSL *ssl;                     /* the client's side of TLS */
+    bool hasty;                   /* it went on before it was told to begin TLS: what it said is lost */
     struct buf replies, messages; /* all that the client read; all that was queued */
     unsigned queued;
 };
@@ -98,9 +114,12 @@ static void prepare(void)
     }
     buf_deinit(&errors);
     open_limits(folder, "roomy", &(struct limits_maxima){.sessions = 1}, &roomy);
-    open_limits(folder, "crowded",
-                &(struct limits_maxima){.sessions = 1, .sessions_per_address = 1, .connections_per_minute = 2},
-                &crowded);
+    open_limits(
+        folder, "crowded",
+        &(struct limits_maxima){
+            .sessions = 1, .sessions_per_address = 1, .connections_per_minute = 2, .failed_logins_per_minute = 2},
+        &crowded);
+    tls = tls_peer_server(folder);
     rmdir(folder);
 }
 
@@ -116,9 +135,17 @@ static void on_committed(void *arg, const struct injection *i, uint32_t flags, i
     struct story *t = arg;
     if (result < 0)
         return;
+    bool login = i->envelope.credential[0] != '\0';
+    require(login || (t->more & LOGIN_NEEDED) == 0, "a message has the login that it needs", t);
+    require(!login || t->auth.ok > 0 || (t->choices & XCLIENT), "a message has no login that was not", t);
     t->queued++;
     buf_printf(&t->messages, "%s %x\n%s\n", i->id, flags, buf_str(&i->head));
     buf_append(&t->messages, buf_str(&i->content), i->content.len);
+}
+
+static bool begins_with_tls(const struct story *t)
+{
+    return (t->more & TLS_FIRST) && (t->choices & PROXIED) == 0;
 }
 
 static struct server *set_up(struct story *t)
@@ -130,10 +157,13 @@ static struct server *set_up(struct story *t)
                                     .free_bytes = t->more & NO_SPACE ? 1024 * 1024 + 50 : UINT64_MAX,
                                     .committed = on_committed,
                                     .arg = t};
+    t->auth = (struct auth_client){.loop = loop};
     t->server = (struct server){.loop = loop,
                                 .hostname = "mail.example.test",
                                 .settings = settings,
+                                .tls = tls,
                                 .injector = &t->injector,
+                                .auth = &t->auth,
                                 .limits = t->more & CROWDED ? crowded : roomy};
     TAILQ_INIT(&t->server.listeners);
     TAILQ_INIT(&t->server.sessions);
@@ -143,7 +173,10 @@ static struct server *set_up(struct story *t)
     t->listener.role = t->choices & SUBMISSION ? LISTENER_SUBMISSION : LISTENER_RELAY;
     t->listener.bare_line_ends = t->choices & NORMALISES ? LISTENER_NORMALISE : LISTENER_REFUSE;
     t->listener.lane = t->choices & BULK ? LISTENER_LANE_BULK : LISTENER_LANE_TRANSACTIONAL;
-    t->listener.auth = t->more & LOGIN_NEEDED ? LISTENER_AUTH_REQUIRED : LISTENER_AUTH_NO;
+    t->listener.auth = t->more & LOGIN_NEEDED      ? LISTENER_AUTH_REQUIRED
+                       : t->choices & FEW_KEYWORDS ? LISTENER_AUTH_NO
+                                                   : LISTENER_AUTH_OPTIONAL;
+    t->listener.tls = begins_with_tls(t) ? LISTENER_TLS_IMPLICIT : LISTENER_TLS_STARTTLS;
     t->listener.discard_ehlo_keywords.count = t->choices & FEW_KEYWORDS ? all->discard_ehlo_keywords.count : 0;
     t->listener.proxy_networks.count = t->choices & PROXIED ? all->proxy_networks.count : 0;
     t->listener.xclient_networks.count = t->choices & XCLIENT ? all->xclient_networks.count : 0;
@@ -156,7 +189,8 @@ static struct server *set_up(struct story *t)
 static bool client_reads(struct story *t)
 {
     char room[65536];
-    ssize_t n = recv(t->client, room, sizeof(room), MSG_DONTWAIT);
+    ssize_t n =
+        t->ssl != NULL ? tls_peer_read(t->ssl, room, sizeof(room)) : recv(t->client, room, sizeof(room), MSG_DONTWAIT);
     if (n > 0)
         buf_append(&t->replies, room, (size_t)n);
     return n > 0;
@@ -173,15 +207,52 @@ static void run_quiet(struct story *t)
     }
 }
 
+static void client_begins_tls(struct story *t)
+{
+    t->ssl = tls_peer_open(t->client);
+    for (int i = 0; i < LAST_TURNS && !SSL_is_init_finished(t->ssl); i++) {
+        client_reads(t);
+        loop_turn(loop, 0);
+    }
+    run_quiet(t);
+}
+
+/* Where the line that begins at `at` ends, its end included. */
+static const uint8_t *line_end(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *lf = memchr(at, '\n', (size_t)(end - at));
+    return lf != NULL ? lf + 1 : end;
+}
+
+/* One line that asks to begin TLS, and nothing else? */
+static bool asks_for_tls(const uint8_t *line, const uint8_t *end)
+{
+    return end - line > 8 && line_end(line, end) == end && end[-1] == '\n' &&
+           strncasecmp((const char *)line, "STARTTLS", 8) == 0;
+}
+
+static bool told_to_begin_tls(const struct story *t)
+{
+    static const char told[] = "220 2.0.0 begin TLS\r\n";
+    size_t len = strlen(told);
+    return t->ssl == NULL && t->replies.len >= len && memcmp(t->replies.data + t->replies.len - len, told, len) == 0;
+}
+
 static void client_writes(struct story *t, const uint8_t *data, size_t size)
 {
-    while (size > 0) {
-        ssize_t n = send(t->client, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const uint8_t *begin = data, *end = data + size;
+    while (data < end) {
+        size_t left = (size_t)(end - data);
+        ssize_t n = t->ssl != NULL ? tls_peer_write(t->ssl, data, left)
+                                   : send(t->client, data, left, MSG_DONTWAIT | MSG_NOSIGNAL);
         run_quiet(t);
         if (n < 0)
             return; /* the server is gone, or is behind and will not catch up */
         data += n;
-        size -= (size_t)n;
+    }
+    if (told_to_begin_tls(t)) {
+        t->hasty |= !asks_for_tls(begin, end);
+        client_begins_tls(t);
     }
 }
 
@@ -189,6 +260,8 @@ static void client_leaves(struct story *t)
 {
     if ((t->more & LEAVES_EARLY) == 0)
         run_quiet(t);
+    if ((t->more & LEAVES_EARLY) == 0 && t->ssl != NULL && SSL_is_init_finished(t->ssl))
+        SSL_shutdown(t->ssl);
     shutdown(t->client, SHUT_WR);
     for (int i = 0; i < LAST_TURNS && (!TAILQ_EMPTY(&t->server.sessions) || t->injector.pending > 0); i++) {
         loop_turn(loop, 0);
@@ -198,6 +271,8 @@ static void client_leaves(struct story *t)
         ;
     require(TAILQ_EMPTY(&t->server.sessions), "the session ends when the client leaves", t);
     require(t->injector.alive == 0 && t->injector.pending == 0, "no injection stays behind", t);
+    require(t->auth.alive == 0, "no login stays behind", t);
+    SSL_free(t->ssl);
     close(t->client);
 }
 
@@ -211,22 +286,37 @@ static void check_limits(struct story *t)
     limits_disconnect(limits, &nobody);
 }
 
+/* How much the client sends at once: up to the end of a write; or all, but what asks for TLS by itself. */
+static size_t next_write(const uint8_t *data, size_t size, bool in_writes)
+{
+    const uint8_t *end = data + size, *at = in_writes ? memchr(data, END_OF_WRITE, size) : line_end(data, end);
+    if (in_writes)
+        return at != NULL ? (size_t)(at - data) : size;
+    if (asks_for_tls(data, at))
+        return (size_t)(at - data);
+    while (at < end && !asks_for_tls(at, line_end(at, end)))
+        at = line_end(at, end);
+    return (size_t)(at - data);
+}
+
 static void play(struct story *t, const uint8_t *data, size_t size, bool in_writes)
 {
     int pair[2];
     set_clocks();
     struct server *server = set_up(t);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || limits_connect(server->limits, &peer) != 0 ||
-        session_new(server, &t->listener, pair[1], &peer) < 0)
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0 ||
+        limits_connect(server->limits, &peer) != 0 || session_new(server, &t->listener, pair[1], &peer) < 0)
         abort();
     t->client = pair[0];
+    if (begins_with_tls(t))
+        client_begins_tls(t);
     while (size > 0) {
-        const uint8_t *end = in_writes ? memchr(data, END_OF_WRITE, size) : NULL;
-        size_t n = end != NULL ? (size_t)(end - data) : size;
+        size_t n = next_write(data, size, in_writes);
         client_writes(t, data, n);
-        data += n + (end != NULL);
-        size -= n + (end != NULL);
-        if (end != NULL && (t->more & DRAINS) && !server->draining)
+        bool more = in_writes && n < size;
+        data += n + more;
+        size -= n + more;
+        if (more && (t->more & DRAINS) && !server->draining)
             server_drain(server);
     }
     client_leaves(t);
@@ -236,7 +326,8 @@ static void play(struct story *t, const uint8_t *data, size_t size, bool in_writ
 /* One line of a reply; `code` is that of the lines before, 0 = a new reply. */
 static unsigned check_line(const struct story *t, const char *line, size_t len, unsigned code, bool *last)
 {
-    require(len >= 4 && len <= SMTP_REPLY_OUT_LINE_MAX, "a reply's line is as long as it may be", t);
+    bool challenge = len >= 4 && strncmp(line, "334 ", 4) == 0; /* RFC 4954 section 4 lets it be longer */
+    require(len >= 4 && (len <= SMTP_REPLY_OUT_LINE_MAX || challenge), "a reply's line is as long as it may be", t);
     for (size_t i = 0; i < len; i++)
         require((unsigned char)line[i] >= 0x20 && line[i] != 0x7f, "a reply is text", t);
     for (int i = 0; i < 3; i++)
@@ -312,6 +403,8 @@ static bool same_outcome(const struct story *a, const struct story *b)
 
 static void compare(const struct story *a, const struct story *b)
 {
+    if (a->hasty || b->hasty)
+        return;
     bool told = a->choices & SMALL ? (a->more & FULL_DISK) || same_outcome(a, b) : same(&a->replies, &b->replies);
     if (told && same(&a->messages, &b->messages))
         return;

@@ -16,18 +16,25 @@
 static char folder[64], path[128];
 static struct credentials *admin;
 
-static const struct engine_options options = {.mechanisms = "SCRAM-SHA-256 PLAIN LOGIN",
-                                              .realm = "",
-                                              .hostname = "mail.example.test",
-                                              .iterations = SCRAM_ITERATIONS_MIN,
-                                              .verdict_ttl_ms = 60000,
-                                              .verdicts_max = 100};
+static struct engine_options options = {.mechanisms = "SCRAM-SHA-256 PLAIN LOGIN",
+                                        .realm = "",
+                                        .hostname = "mail.example.test",
+                                        .iterations = SCRAM_ITERATIONS_MIN,
+                                        .verdict_ttl_ms = 60000,
+                                        .verdicts_max = 100};
 
 static void add(const char *name, const char *tenant, const char *password)
 {
     struct scram_verifier v;
     assert_int_equal(scram_derive(password, strlen(password), SCRAM_ITERATIONS_MIN, &v), 0);
     assert_int_equal(credentials_add(admin, name, tenant, "", &v), 0);
+}
+
+/* One whose row can not be read. */
+static void add_broken(const char *name)
+{
+    struct scram_verifier v = {.iterations = SCRAM_ITERATIONS_MIN};
+    assert_int_equal(credentials_add(admin, name, "", "", &v), 0);
 }
 
 static int setup(void **state)
@@ -42,6 +49,7 @@ static int setup(void **state)
     add("App@Example.test", "shop", "right horse, battery");
     add("plainname", "", " \"quoted\" = $,: ");
     add("off", "", "secret");
+    add_broken("broken");
     assert_int_equal(credentials_set_enabled(admin, "off", false), 0);
     assert_int_equal(credentials_open_reader(path, &reader), 0);
     assert_int_equal(engine_init(&options, reader, &missing), 0);
@@ -88,7 +96,33 @@ static const struct login logins[] = {
     {"", "nobody@example.test", "right horse, battery", AUTH_FAILED, NULL, NULL, "unknown account"},
     {"", "off", "secret", AUTH_FAILED, NULL, NULL, "account disabled"},
     {"", "off", "other", AUTH_FAILED, NULL, NULL, "account disabled"},
+    {"", "broken", "secret", AUTH_TEMPFAIL, NULL, NULL, "credentials database can not be read"},
 };
+
+#define IMPOSSIBLE   AUTH_FAILED, NULL, NULL, "no account can have such a name"
+#define FIFTY        "fifty bytes fifty bytes fifty bytes fifty bytes 50"
+#define HUNDRED      FIFTY FIFTY
+#define FIVE_HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
+#define PASSWORD     " \"quoted\" = $,: "
+
+/* The library loses memory about some of them. */
+static const struct login impossible[] = {
+    {"", "", PASSWORD, IMPOSSIBLE},
+    {"", " ", PASSWORD, IMPOSSIBLE},
+    {"", " \t ", PASSWORD, IMPOSSIBLE},
+    {"", " plainname", PASSWORD, IMPOSSIBLE},
+    {"", "plainname ", PASSWORD, IMPOSSIBLE},
+    {"", "\tplainname", PASSWORD, IMPOSSIBLE},
+    {"", "plainname\r\n", PASSWORD, IMPOSSIBLE},
+    {"", "         plainname", PASSWORD, IMPOSSIBLE},
+    {"", "plain\x7fname", PASSWORD, IMPOSSIBLE},
+    {"", "\x01", PASSWORD, IMPOSSIBLE},
+    {"", "\xff", PASSWORD, IMPOSSIBLE},
+    {"", HUNDRED HUNDRED FIFTY "256 ..", PASSWORD, IMPOSSIBLE},
+    {"", FIVE_HUNDRED FIVE_HUNDRED, PASSWORD, IMPOSSIBLE},
+};
+
+static const struct login too_long_for_login = {"", FIVE_HUNDRED FIVE_HUNDRED FIFTY, PASSWORD, IMPOSSIBLE};
 
 static void check(const struct login *l, const struct exchange *x, int got)
 {
@@ -120,41 +154,94 @@ static int plain(struct exchange *x, const struct login *l, bool tls)
     return exchange_start(x, &o);
 }
 
+static void check_plain(const struct login *l)
+{
+    struct exchange x;
+    exchange_init(&x);
+    check(l, &x, plain(&x, l, true));
+    exchange_deinit(&x);
+}
+
 static void plain_with_initial_response(void **state)
 {
     for (int round = 0; round < 2; round++) /* the second time out of the cache */
-        for (size_t i = 0; i < ARRAY_LENGTH(logins); i++) {
-            struct exchange x;
-            exchange_init(&x);
-            check(&logins[i], &x, plain(&x, &logins[i], true));
-            exchange_deinit(&x);
-        }
+        for (size_t i = 0; i < ARRAY_LENGTH(logins); i++)
+            check_plain(&logins[i]);
 }
 
 static void plain_for_another_account(void **state)
 {
-    static const struct login l = {"plainname", "App@Example.test", "right horse, battery", 0, NULL, NULL, NULL};
+    static const char *const others[] = {"plainname", "nobody", " App@Example.test", FIVE_HUNDRED FIVE_HUNDRED HUNDRED};
+    for (size_t i = 0; i < ARRAY_LENGTH(others); i++) {
+        const struct login l = {others[i], "App@Example.test", "right horse, battery", 0, NULL, NULL, NULL};
+        struct exchange x;
+        exchange_init(&x);
+        assert_int_equal(plain(&x, &l, true), AUTH_FAILED);
+        exchange_deinit(&x);
+    }
+}
+
+static void check_login(const struct login *l)
+{
+    const struct exchange_opening o = {
+        .mechanism = "LOGIN", .initial = "", .secure = true, .binding_name = "", .binding = ""};
     struct exchange x;
     exchange_init(&x);
-    assert_int_equal(plain(&x, &l, true), AUTH_FAILED);
+    assert_int_equal(exchange_start(&x, &o), EXCHANGE_MORE);
+    assert_int_equal(exchange_step(&x, base64(l->name, strlen(l->name))), EXCHANGE_MORE);
+    check(l, &x, exchange_step(&x, base64(l->password, strlen(l->password))));
     exchange_deinit(&x);
 }
 
 static void login_in_two_steps(void **state)
 {
-    const struct exchange_opening o = {
-        .mechanism = "LOGIN", .initial = "", .secure = true, .binding_name = "", .binding = ""};
-    for (size_t i = 0; i < ARRAY_LENGTH(logins); i++) {
-        const struct login *l = &logins[i];
-        struct exchange x;
-        if (l->authzid[0] != '\0')
-            continue;
-        exchange_init(&x);
-        assert_int_equal(exchange_start(&x, &o), EXCHANGE_MORE);
-        assert_int_equal(exchange_step(&x, base64(l->name, strlen(l->name))), EXCHANGE_MORE);
-        check(l, &x, exchange_step(&x, base64(l->password, strlen(l->password))));
-        exchange_deinit(&x);
+    for (size_t i = 0; i < ARRAY_LENGTH(logins); i++)
+        if (logins[i].authzid[0] == '\0')
+            check_login(&logins[i]);
+}
+
+static void names_that_no_account_can_have(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(impossible); i++) {
+        check_plain(&impossible[i]);
+        check_login(&impossible[i]);
     }
+    check_plain(&too_long_for_login);
+}
+
+static void a_name_that_ends_early(void **state)
+{
+    static const char name[] = "plainname\0 and more";
+    const struct exchange_opening o = {
+        .mechanism = "LOGIN", .has_initial = true, .initial = "", .secure = true, .binding_name = "", .binding = ""};
+    static const struct login l = {"", "plainname", PASSWORD, IMPOSSIBLE};
+    struct exchange x;
+    exchange_init(&x);
+    assert_int_equal(exchange_start(&x, &o), EXCHANGE_MORE);
+    assert_int_equal(exchange_step(&x, base64(name, sizeof(name) - 1)), EXCHANGE_MORE);
+    check(&l, &x, exchange_step(&x, base64(PASSWORD, strlen(PASSWORD))));
+    exchange_deinit(&x);
+}
+
+static void the_realm_is_part_of_the_name(void **state)
+{
+    static const struct login with_realm[] = {
+        {"", "App", "right horse, battery", AUTH_OK, "App@Example.test", "shop", NULL},
+        {"App", "App", "right horse, battery", AUTH_OK, "App@Example.test", "shop", NULL},
+        {"", "App@Example.test", "right horse, battery", AUTH_OK, "App@Example.test", "shop", NULL},
+        {"", "plainname", PASSWORD, AUTH_FAILED, NULL, NULL, "unknown account"},
+        {"", HUNDRED HUNDRED "40 bytes 40 bytes 40 bytes 40 bytes 40 by", PASSWORD, AUTH_FAILED, NULL, NULL,
+         "unknown account"},
+        {"", HUNDRED HUNDRED "50 bytes 50 bytes 50 bytes 50 bytes 50 bytes 50 b", PASSWORD, IMPOSSIBLE},
+        {"", " ", PASSWORD, IMPOSSIBLE},
+    };
+    options.realm = "Example.test";
+    for (size_t i = 0; i < ARRAY_LENGTH(with_realm); i++) {
+        check_plain(&with_realm[i]);
+        if (with_realm[i].authzid[0] == '\0')
+            check_login(&with_realm[i]);
+    }
+    options.realm = "";
 }
 
 /* -- SCRAM by the library's client -- */
@@ -311,7 +398,8 @@ static void bad_openings(void **state)
 /* What a client sees before its proof must not tell an unknown name from a known one. */
 static void scram_shows_unknown_names_a_salt(void **state)
 {
-    static const char *const names[] = {"n,,n=plainname,r=abc", "n,,n=nobody,r=abc", "n,,n=off,r=abc"};
+    static const char *const names[] = {"n,,n=plainname,r=abc", "n,,n=nobody,r=abc", "n,,n=off,r=abc",
+                                        "n,,n= plainname,r=abc", "n,,n=   ,r=abc"};
     size_t lengths[ARRAY_LENGTH(names)];
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         char first[128] = "";
@@ -365,6 +453,9 @@ int main(void)
         cmocka_unit_test(plain_with_initial_response),
         cmocka_unit_test(plain_for_another_account),
         cmocka_unit_test(login_in_two_steps),
+        cmocka_unit_test(names_that_no_account_can_have),
+        cmocka_unit_test(a_name_that_ends_early),
+        cmocka_unit_test(the_realm_is_part_of_the_name),
         cmocka_unit_test(scram_with_stored_keys),
         cmocka_unit_test(scram_plus_binds_the_channel),
         cmocka_unit_test(bad_openings),
