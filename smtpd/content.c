@@ -26,8 +26,9 @@ enum fault {
 static const struct content_fault faults[FAULT_COUNT] = {
     /* RFC 1870 section 6.3 */
     [FAULT_TOO_LARGE] = {552, "5.3.4", "message is larger than this server takes"},
-    /* RFC 5321 section 2.3.8; anything else than CRLF is how messages are smuggled through servers that disagree. */
-    [FAULT_BARE_LINE_END] = {550, "5.6.11", "lines of a message must end in CRLF, found a CR or LF alone"},
+    /* RFC 5321 section 2.3.8; anything else than CRLF is how messages are smuggled through servers that disagree: what
+     * we take for the next command may have been content to the server before us. */
+    [FAULT_BARE_LINE_END] = {550, "5.6.11", "lines of a message must end in CRLF, found a CR or LF alone", true},
     [FAULT_NUL] = {550, "5.6.0", "message holds a NUL byte"},
     [FAULT_LINE_TOO_LONG] = {550, "5.6.0", "a line of the message is too long"},
     /* RFC 5321 section 6.3 */
