@@ -1,5 +1,6 @@
 #include "smtp/command.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/encode.h"
@@ -61,8 +62,11 @@ static bool value_is(const struct parameter *p, const char *word)
 static bool mail_size(void *out, const struct parameter *p)
 {
     struct smtp_mail *m = out;
-    char digits[21]; /* RFC 1870 section 3: 1*20DIGIT */
-    m->has_size = parameter_copy(digits, sizeof(digits), p) && text_parse_u64(digits, UINT64_MAX, &m->size_bytes) == 0;
+    char digits[21]; /* RFC 1870 section 3: 1*20DIGIT, which may be more than 64 bits hold */
+    int r = parameter_copy(digits, sizeof(digits), p) ? text_parse_u64(digits, UINT64_MAX, &m->size_bytes) : -EINVAL;
+    if (r == -ERANGE)
+        m->size_bytes = UINT64_MAX;
+    m->has_size = r != -EINVAL;
     return m->has_size;
 }
 
