@@ -157,22 +157,32 @@ void cmd_auth(struct session *s, char *argument)
         explicit_bzero(initial, strlen(initial));
 }
 
+static void give_up(struct session *s)
+{
+    auth_cancel(s->server->auth, s->exchange);
+    s->exchange = NULL;
+    s->phase = SESSION_COMMAND;
+}
+
 void command_auth_response(struct session *s, char *line, size_t len)
 {
     if (strcmp(line, "*") == 0) {
-        auth_cancel(s->server->auth, s->exchange);
-        s->exchange = NULL;
-        s->phase = SESSION_COMMAND;
+        give_up(s);
         session_refuse(s, 501, "5.7.0", "login given up");
         return;
     }
     if (auth_step(s->server->auth, s->exchange, line) < 0) {
-        auth_cancel(s->server->auth, s->exchange);
-        s->exchange = NULL;
-        s->phase = SESSION_COMMAND;
+        give_up(s);
         login_unavailable(s, NULL);
     } else {
         session_wait(s, SESSION_AUTH_WAIT);
     }
     explicit_bzero(line, len);
+}
+
+/* Section 4: the exchange is over. */
+void command_auth_too_long(struct session *s)
+{
+    give_up(s);
+    session_refuse(s, 500, "5.5.6", "response too long");
 }

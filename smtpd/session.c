@@ -213,6 +213,10 @@ static const char *const line_problems[] = {
 /* A stray line end means that we and whoever is in between may see different commands: the session cannot go on. */
 static void line_offence(struct session *s, int result)
 {
+    if (result == SMTP_LINE_TOO_LONG && s->phase == SESSION_AUTH_RESPONSE) {
+        command_auth_too_long(s);
+        return;
+    }
     s->verb = SMTP_VERB_UNKNOWN;
     if (result == SMTP_LINE_TOO_LONG) {
         session_refuse(s, 500, "5.5.6", "line too long");

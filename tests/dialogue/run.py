@@ -225,6 +225,10 @@ class Dialogue:
         count, _, line = text.partition(" ")
         self.send((line.encode() + b"\r\n") * int(count))
 
+    def repeat_bytes(self, text):
+        count, _, part = text.partition(" ")
+        self.send(part.encode() * int(count))
+
     def starttls(self, _):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -299,6 +303,7 @@ class Dialogue:
         (r"C: ?(.*)", lambda d, t: d.send(t.encode() + b"\r\n")),
         (r"C\\ ?(.*)", lambda d, t: d.send(unescape(t))),
         (r"C\* (.*)", repeat),
+        (r"C\+ (.*)", repeat_bytes),
         (r"C\| (.*)", drip),
         (r"S: (.*)", expect),
         (r"S\* (.*)", expect_many),
