@@ -219,7 +219,7 @@ static void line_offence(struct session *s, int result)
     }
     s->verb = SMTP_VERB_UNKNOWN;
     if (result == SMTP_LINE_TOO_LONG) {
-        session_refuse(s, 500, "5.5.6", "line too long");
+        session_refuse(s, 500, "5.5.2", "line too long");
         return;
     }
     session_refuse(s, 500, "5.5.2", "%s", line_problems[result]);
