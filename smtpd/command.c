@@ -23,7 +23,7 @@ static const struct {
     [SMTP_VERB_DATA] = {cmd_data, NEEDS_HELLO | NO_ARGUMENT},
     [SMTP_VERB_RSET] = {cmd_rset, NO_ARGUMENT},
     [SMTP_VERB_NOOP] = {cmd_noop, 0},
-    [SMTP_VERB_VRFY] = {cmd_vrfy, NEEDS_HELLO},
+    [SMTP_VERB_VRFY] = {cmd_vrfy, 0}, /* RFC 5321 section 4.1.4: as RSET, NOOP and HELP before EHLO */
     [SMTP_VERB_HELP] = {cmd_help, 0},
     [SMTP_VERB_QUIT] = {cmd_quit, NO_ARGUMENT},
     [SMTP_VERB_XCLIENT] = {cmd_xclient, 0},
