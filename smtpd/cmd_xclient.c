@@ -127,6 +127,10 @@ void cmd_xclient(struct session *s, char *argument)
         session_refuse(s, 503, "5.5.1", "a transaction is under way");
         return;
     }
+    if (argument[0] == '\0') {
+        session_refuse(s, 501, "5.5.4", "XCLIENT needs attributes");
+        return;
+    }
     for (char *word = strtok_r(argument, " ", &save); word != NULL; word = strtok_r(NULL, " ", &save)) {
         if (!take_attribute(&c, word)) {
             session_refuse(s, 501, "5.5.4", "%.64s is no attribute of XCLIENT, or has no valid value", word);
