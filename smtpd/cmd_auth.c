@@ -119,8 +119,13 @@ static void begin(struct session *s, const char *initial)
 void cmd_auth(struct session *s, char *argument)
 {
     char *initial = strchr(argument, ' ');
-    if (!s->esmtp || s->listener->auth == LISTENER_AUTH_NO) {
+    if (s->listener->auth == LISTENER_AUTH_NO) {
         session_refuse(s, 502, "5.5.1", "AUTH is not offered here");
+        return;
+    }
+    /* Section 3: extensions are for clients that said EHLO. */
+    if (!s->esmtp) {
+        session_refuse(s, 503, "5.5.1", "AUTH needs EHLO");
         return;
     }
     /* Section 4: a second AUTH, or one inside a transaction, is refused. */
