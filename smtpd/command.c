@@ -44,7 +44,7 @@ static void command_unknown(struct session *s, char *line)
     line[strcspn(line, " \t")] = '\0';
     if (is_http(line)) {
         log_info("ended: client=%s, listener=%s, reason=the client speaks HTTP", s->client, s->listener->name);
-        session_close(s, 421, "4.7.0", "this is not HTTP");
+        session_close(s, 421, "4.7.0", "%s this is not HTTP", s->server->hostname);
         return;
     }
     session_refuse(s, 500, "5.5.2", "command not recognised");
