@@ -11,6 +11,7 @@
 
 static const struct content_fault faults[] = {
     [CHUNK_NOT_OFFERED] = {502, "5.5.1", "BDAT is not offered here"},
+    [CHUNK_NO_EHLO] = {503, "5.5.1", "BDAT needs EHLO"}, /* section 2: it is an extension */
     [CHUNK_NO_TRANSACTION] = {503, "5.5.1", "send MAIL and RCPT first"},
     [CHUNK_NO_RECIPIENTS] = {554, "5.5.1", "no valid recipients"},
     [CHUNK_NO_SPACE] = {452, "4.3.1", "not enough space for the message, try again later"},
@@ -21,6 +22,8 @@ static enum chunk_fate judge(struct session *s)
     struct transaction *t = s->transaction;
     if ((session_offers(s) & SMTP_EXT_CHUNKING) == 0)
         return CHUNK_NOT_OFFERED;
+    if (!s->esmtp)
+        return CHUNK_NO_EHLO;
     if (t == NULL)
         return CHUNK_NO_TRANSACTION;
     if (t->recipients.count == 0)

@@ -27,7 +27,7 @@ static const struct {
     [SMTP_VERB_HELP] = {cmd_help, 0},
     [SMTP_VERB_QUIT] = {cmd_quit, NO_ARGUMENT},
     [SMTP_VERB_XCLIENT] = {cmd_xclient, 0},
-    [SMTP_VERB_BDAT] = {cmd_bdat, NEEDS_HELLO},
+    [SMTP_VERB_BDAT] = {cmd_bdat, 0}, /* needs EHLO, but its bytes are read before it is refused */
     /* EXPN is a known word without a function: 502. */
 };
 

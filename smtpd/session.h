@@ -24,7 +24,14 @@ enum session_phase {
 };
 
 /* What becomes of the BDAT under way. */
-enum chunk_fate { CHUNK_TAKEN, CHUNK_NOT_OFFERED, CHUNK_NO_TRANSACTION, CHUNK_NO_RECIPIENTS, CHUNK_NO_SPACE };
+enum chunk_fate {
+    CHUNK_TAKEN,
+    CHUNK_NOT_OFFERED,
+    CHUNK_NO_EHLO,
+    CHUNK_NO_TRANSACTION,
+    CHUNK_NO_RECIPIENTS,
+    CHUNK_NO_SPACE
+};
 
 struct session {
     struct server *server;
