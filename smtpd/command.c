@@ -55,6 +55,7 @@ void command_run(struct session *s, char *line, size_t len)
     char *argument;
     s->commands++;
     s->verb = smtp_command_parse(line, len, &argument);
+    s->chunk_refused &= s->verb == SMTP_VERB_BDAT;
     if (s->verb == SMTP_VERB_UNKNOWN)
         command_unknown(s, line);
     else if (commands[s->verb].fn == NULL)

@@ -49,6 +49,7 @@ struct session {
     uint64_t chunk_size, chunk_left; /* bytes of the BDAT under way */
     bool chunk_last;
     enum chunk_fate chunk_fate;
+    bool chunk_refused; /* and so is what the client has sent of its message already, up to the last chunk */
     bool may_xclient;
     unsigned hidden_extensions; /* as the listener has it */
     bool normalises;            /* bare line ends are mended, not refused */
