@@ -306,6 +306,9 @@ int smtp_rcpt_parse(const char *argument, unsigned offered, bool smtputf8, struc
         path_after(argument, "TO:", MAIL_ADDRESS_ALLOW_UTF8 | MAIL_ADDRESS_ALLOW_POSTMASTER, &out->to, &rest, fault);
     if (r == 0)
         r = parameters_parse(rest, rcpt_parameters, ARRAY_LENGTH(rcpt_parameters), offered, out, &out->given, fault);
+    /* RFC 6533 section 3: else it is the form with "\\x{NNNN}". */
+    if (r == 0 && !smtputf8 && !text_is_ascii(out->orcpt, strlen(out->orcpt)))
+        r = fault_set(fault, SMTP_ARGUMENT_BAD_PARAMETER, "ORCPT beyond ASCII needs SMTPUTF8", NULL);
     if (r == 0 && out->to.needs_utf8 && !smtputf8)
         r = fault_set(fault, SMTP_ARGUMENT_NEEDS_UTF8, mail_address_problem(MAIL_ADDRESS_NEEDS_UTF8), NULL);
     return r;
