@@ -40,7 +40,7 @@ int mail_dsn_notify_parse(const char *text, size_t len, unsigned *notify)
         const char *comma = memchr(text, ',', len);
         size_t n = comma != NULL ? (size_t)(comma - text) : len;
         unsigned flag = notify_flag(text, n);
-        if (flag == 0 || (flags & flag) != 0)
+        if (flag == 0)
             return -EINVAL;
         flags |= flag;
         if (comma == NULL)

@@ -176,7 +176,7 @@ static void parses_rcpt(void **state)
          MAIL_DSN_NOTIFY_SUCCESS | MAIL_DSN_NOTIFY_DELAY, "rfc822;a+2Bx@b"},
         {"TO:<a@b> NOTIFY=NEVER", false, 0, "a@b", MAIL_DSN_NOTIFY_NEVER, ""},
         {"TO:<a@b> NOTIFY=NEVER,SUCCESS", false, SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, NULL},
-        {"TO:<a@b> NOTIFY=SUCCESS,SUCCESS", false, SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, NULL},
+        {"TO:<a@b> NOTIFY=SUCCESS,SUCCESS", false, 0, "a@b", MAIL_DSN_NOTIFY_SUCCESS, ""},
         {"TO:<a@b> NOTIFY=", false, SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, NULL},
         {"TO:<a@b> NOTIFY=SUCCESS,", false, SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, NULL},
         {"TO:<a@b> ORCPT=a@b", false, SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, NULL},
