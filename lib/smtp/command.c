@@ -97,13 +97,18 @@ static bool mail_envid(void *out, const struct parameter *p)
     return parameter_copy(m->envid, sizeof(m->envid), p) && mail_dsn_envid_check(p->value, p->value_len) == 0;
 }
 
+/* RFC 4954 section 5: "<>", or a mailbox in xtext. */
 static bool mail_auth(void *out, const struct parameter *p)
 {
     struct smtp_mail *m = out;
+    struct mail_address mailbox;
     _cleanup_(buf_deinit) struct buf plain;
     buf_init(&plain, sizeof(m->auth));
-    return parameter_copy(m->auth, sizeof(m->auth), p) &&
-           (value_is(p, "<>") || xtext_decode(p->value, p->value_len, &plain) == 0);
+    if (!parameter_copy(m->auth, sizeof(m->auth), p))
+        return false;
+    return value_is(p, "<>") ||
+           (xtext_decode(p->value, p->value_len, &plain) == 0 &&
+            mail_address_parse(buf_str(&plain), plain.len, MAIL_ADDRESS_ALLOW_UTF8, &mailbox) == 0);
 }
 
 static bool mail_requiretls(void *out, const struct parameter *p)

@@ -116,6 +116,8 @@ static void parses_mail(void **state)
         {"from: <a@B.example>  size=100 BODY=8bitmime", 0, "a@b.example", 100, SMTP_BODY_8BITMIME, false, "", "", ""},
         {"FROM:<a@b> RET=HDRS ENVID=QQ+20314 AUTH=<>", 0, "a@b", 0, 0, false, "QQ+20314", "<>", ""},
         {"FROM:<a@b> AUTH=e+3Dmc2@example.com", 0, "a@b", 0, 0, false, "", "e+3Dmc2@example.com", ""},
+        {"FROM:<a@b> AUTH=nonsense", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "AUTH"},
+        {"FROM:<a@b> AUTH=<c@d>", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "AUTH"},
         {"FROM:<\xc3\xa9@b> SMTPUTF8", 0, "\xc3\xa9@b", 0, 0, true, "", "", ""},
         {"FROM:<\xc3\xa9@b>", SMTP_ARGUMENT_NEEDS_UTF8, NULL, 0, 0, false, NULL, NULL, ""},
         {"FROM:<a@b> SMTPUTF8=1", SMTP_ARGUMENT_BAD_PARAMETER, NULL, 0, 0, false, NULL, NULL, "SMTPUTF8"},
