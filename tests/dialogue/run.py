@@ -47,17 +47,9 @@ class Server:
         self.build = build
         self.auth_socket = self._listen_auth()
         self._add_data()
-        self.auth = self._start("posthouse-auth", {"serve": self.auth_socket})
+        # smtpd first: who logs in before auth is there has to wait, not to fail.
         self.smtpd = self._start("posthouse-smtpd", {f"listen:{name}:0": s for name, s in self.sockets.items()})
-        self._wait_for_auth()
-
-    def _wait_for_auth(self):
-        """smtpd is ready before its connection to the auth program is, and answers AUTH by 454 until then."""
-        deadline = time.monotonic() + WAIT_S
-        while "auth is there" not in self.errors():
-            if time.monotonic() > deadline:
-                raise Failed("posthouse-smtpd did not find posthouse-auth: " + self.errors())
-            time.sleep(0.002)
+        self.auth = self._start("posthouse-auth", {"serve": self.auth_socket})
 
     def _make_folders(self):
         for name in ["state/run", "state/auth", "state/suppression", "state/queue/tmp/0", "state/queue/deferred", "state/queue/hold",
