@@ -93,12 +93,6 @@ static bool keep(struct content *c, const struct mail_field *f)
     return true;
 }
 
-/* Written by the last server only (RFC 5321 section 4.4): what came with the message is stale. */
-static bool drop(struct content *c, const struct mail_field *f)
-{
-    return false;
-}
-
 static bool count_from(struct content *c, const struct mail_field *f)
 {
     if (++c->froms > 1)
@@ -130,6 +124,7 @@ static bool note_message_id(struct content *c, const struct mail_field *f)
     return true;
 }
 
+/* Return-Path is the last server's to write; a relay lets one that is there alone (RFC 5321 section 4.4). */
 static bool drop_if_submitted(struct content *c, const struct mail_field *f)
 {
     return !c->rules.submission;
@@ -139,10 +134,14 @@ static const struct {
     const char *name;
     bool (*fn)(struct content *c, const struct mail_field *f); /* false = leave the field out */
 } fields[] = {
-    {"From", count_from},       {"Received", count_received},
-    {"Date", note_date},        {"Message-ID", note_message_id},
-    {"Bcc", drop_if_submitted}, {"Resent-Bcc", drop_if_submitted},
-    {"Return-Path", drop},      {NULL, keep},
+    {"From", count_from},
+    {"Received", count_received},
+    {"Date", note_date},
+    {"Message-ID", note_message_id},
+    {"Bcc", drop_if_submitted},
+    {"Resent-Bcc", drop_if_submitted},
+    {"Return-Path", drop_if_submitted},
+    {NULL, keep},
 };
 
 /* X-Priority counts from 1, the highest, to 5; others have words. */
