@@ -17,6 +17,7 @@ enum fault {
     FAULT_LINE_TOO_LONG,
     FAULT_LOOP,
     FAULT_HEADER_BROKEN,
+    FAULT_MAILBOX_LINE,
     FAULT_HEADER_TOO_LARGE,
     FAULT_TWO_FROM,
     FAULT_STORAGE,
@@ -34,6 +35,7 @@ static const struct content_fault faults[FAULT_COUNT] = {
     /* RFC 5321 section 6.3 */
     [FAULT_LOOP] = {554, "5.4.6", "too many Received fields, the message seems to loop"},
     [FAULT_HEADER_BROKEN] = {554, "5.6.0", "the message header has a line that is no header field"},
+    [FAULT_MAILBOX_LINE] = {554, "5.6.0", "the message header has a From line without colon, as in a mailbox file"},
     [FAULT_HEADER_TOO_LARGE] = {554, "5.6.0", "the message header is too large"},
     /* RFC 5322 section 3.6: which of them a reader would see, and DKIM sign, is anyone's guess. */
     [FAULT_TWO_FROM] = {554, "5.6.0", "the message has more than one From field"},
@@ -223,6 +225,13 @@ static void complete_header(struct content *c)
     mail_header_deinit(&c->header);
 }
 
+/* The line that is no field stands in the walker still. */
+static enum fault broken_header(const struct content *c)
+{
+    const char *line = buf_str(&c->header.field);
+    return text_has_prefix(line, "From ") || text_has_prefix(line, ">From ") ? FAULT_MAILBOX_LINE : FAULT_HEADER_BROKEN;
+}
+
 /* Content in portions, line ends as they are to be. */
 static int take(struct content *c, const char *data, size_t len)
 {
@@ -239,7 +248,7 @@ static int take(struct content *c, const char *data, size_t len)
         return content_write(c, data + used, len - used);
     }
     if (r != 0 && c->fault == NULL)
-        content_fail(c, r == MAIL_HEADER_MALFORMED   ? FAULT_HEADER_BROKEN
+        content_fail(c, r == MAIL_HEADER_MALFORMED   ? broken_header(c)
                         : r == MAIL_HEADER_TOO_LARGE ? FAULT_HEADER_TOO_LARGE
                                                      : FAULT_STORAGE);
     return 0;
@@ -290,7 +299,7 @@ static void content_end(struct content *c)
     if (!c->in_body && c->fault == NULL) {
         int r = mail_header_finish(&c->header);
         if (r == MAIL_HEADER_MALFORMED)
-            content_fail(c, FAULT_HEADER_BROKEN);
+            content_fail(c, broken_header(c));
         else
             complete_header(c);
     }
