@@ -101,12 +101,10 @@ static bool take_attribute(struct client *c, const char *word)
 static int become(struct session *s, const struct client *c)
 {
     if (c->has_address) {
-        int reason = limits_move(s->server->limits, &s->peer, &c->address);
+        int reason = session_set_client(s, &c->address);
         if (reason != 0)
             return reason;
-        s->peer = c->address;
         net_set_port(&s->peer, c->port);
-        net_format_host(&s->peer, s->client);
     }
     session_forget(s);
     session_judge_client(s);

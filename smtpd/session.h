@@ -40,6 +40,7 @@ struct session {
     struct timer idle;
     uint64_t last_activity_ms, started_ms;
     struct net_address peer;
+    bool proxied;              /* peer is a proxy that has not told of its client, and counts as nobody */
     char client[NET_TEXT_MAX]; /* address without port, for the log and the trace field */
     enum session_phase phase;
     struct smtp_line_reader reader;
@@ -70,6 +71,9 @@ int session_new(struct server *server, const struct settings_listener *listener,
 
 /* What its address is good for here; again when a proxy told of another. */
 void session_judge_client(struct session *s);
+
+/* Its proxy told who the client is.  0, or an enum limits_result: there are too many sessions of that one. */
+int session_set_client(struct session *s, const struct net_address *client);
 
 /* Ends it at once, without a word. */
 void session_free(struct session *s);

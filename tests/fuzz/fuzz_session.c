@@ -15,6 +15,7 @@
 #include "memory_queue.h"
 #include "smtp/reply.h"
 #include "smtpd/limits.h"
+#include "smtpd/listen.h"
 #include "smtpd/session.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -216,7 +217,8 @@ static void play(struct story *t, const uint8_t *data, size_t size, bool in_writ
     int pair[2];
     set_clocks();
     struct server *server = set_up(t);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || limits_connect(server->limits, &peer) != 0 ||
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 ||
+        limits_connect(server->limits, listener_counts_as(&t->listener, &peer)) != 0 ||
         session_new(server, &t->listener, pair[1], &peer) < 0)
         abort();
     t->client = pair[0];
