@@ -18,6 +18,7 @@ struct auth_client {
     struct ipc_face face;
     struct auth_exchange *exchanges; /* by session */
     uint64_t last_session;
+    void (*on_connected)(void);
 };
 
 static void exchange_free(struct auth_client *client, struct auth_exchange *x)
@@ -60,7 +61,9 @@ static void on_done(void *arg, struct ipc_channel *from, const void *message, in
 
 static void on_up(void *arg, struct ipc_channel *c)
 {
+    struct auth_client *client = arg;
     log_debug("auth is there");
+    client->on_connected();
 }
 
 static void on_down(void *arg, struct ipc_channel *c, const char *why)
@@ -80,11 +83,13 @@ static const struct ipc_handler handlers[] = {
     {IPC_NONE, NULL},
 };
 
-struct auth_client *auth_client_new(struct loop *l, const char *path, const struct ipc_identity *self)
+struct auth_client *auth_client_new(struct loop *l, const char *path, const struct ipc_identity *self,
+                                    void (*on_connected)(void))
 {
     struct auth_client *client = calloc(1, sizeof(*client));
     if (client == NULL)
         return NULL;
+    client->on_connected = on_connected;
     client->face =
         (struct ipc_face){.self = *self, .handlers = handlers, .on_up = on_up, .on_down = on_down, .arg = client};
     client->ipc = ipc_client_new(l, path, ROLE_AUTH, &client->face);

@@ -13,8 +13,10 @@ struct auth_ops {
     void (*on_done)(void *arg, const struct ipc_auth_done *done);
 };
 
-/* Connects to the auth program's socket at path and keeps connected.  NULL when memory is short. */
-struct auth_client *auth_client_new(struct loop *l, const char *path, const struct ipc_identity *self);
+/* Connects to the auth program's socket at path and keeps connected; on_connected is called each time it is.  NULL when
+ * memory is short. */
+struct auth_client *auth_client_new(struct loop *l, const char *path, const struct ipc_identity *self,
+                                    void (*on_connected)(void));
 void auth_client_free(struct auth_client *client);
 
 /* Begins an exchange; start's session number is filled in here.  *out lives until on_done or auth_cancel.  When auth is

@@ -161,8 +161,13 @@ static void begin(struct session *s, const char *initial)
 void cmd_auth(struct session *s, char *argument)
 {
     char *initial = strchr(argument, ' ');
-    if (!s->esmtp || s->listener->auth == LISTENER_AUTH_NO) {
+    if (s->listener->auth == LISTENER_AUTH_NO) {
         session_refuse(s, 502, "5.5.1", "AUTH is not offered here");
+        return;
+    }
+    /* Section 3: extensions are for clients that said EHLO. */
+    if (!s->esmtp) {
+        session_refuse(s, 503, "5.5.1", "AUTH needs EHLO");
         return;
     }
     /* Section 4: a second AUTH, or one inside a transaction, is refused. */
@@ -199,22 +204,32 @@ void cmd_auth(struct session *s, char *argument)
         explicit_bzero(initial, strlen(initial));
 }
 
+static void give_up(struct session *s)
+{
+    auth_cancel(s->server->auth, s->exchange);
+    s->exchange = NULL;
+    s->phase = SESSION_COMMAND;
+}
+
 void command_auth_response(struct session *s, char *line, size_t len)
 {
     if (strcmp(line, "*") == 0) {
-        auth_cancel(s->server->auth, s->exchange);
-        s->exchange = NULL;
-        s->phase = SESSION_COMMAND;
+        give_up(s);
         session_refuse(s, 501, "5.7.0", "login given up");
         return;
     }
     if (auth_step(s->server->auth, s->exchange, line) < 0) {
-        auth_cancel(s->server->auth, s->exchange);
-        s->exchange = NULL;
-        s->phase = SESSION_COMMAND;
+        give_up(s);
         login_unavailable(s, NULL);
     } else {
         session_wait(s, SESSION_AUTH_WAIT);
     }
     explicit_bzero(line, len);
+}
+
+/* Section 4: the exchange is over. */
+void command_auth_too_long(struct session *s)
+{
+    give_up(s);
+    session_refuse(s, 500, "5.5.6", "response too long");
 }

@@ -11,6 +11,7 @@
 
 static const struct content_fault faults[] = {
     [CHUNK_NOT_OFFERED] = {502, "5.5.1", "BDAT is not offered here"},
+    [CHUNK_NO_EHLO] = {503, "5.5.1", "BDAT needs EHLO"}, /* section 2: it is an extension */
     [CHUNK_NO_TRANSACTION] = {503, "5.5.1", "send MAIL and RCPT first"},
     [CHUNK_NO_RECIPIENTS] = {554, "5.5.1", "no valid recipients"},
     [CHUNK_NO_SPACE] = {452, "4.3.1", "not enough space for the message, try again later"},
@@ -21,6 +22,8 @@ static enum chunk_fate judge(struct session *s)
     struct transaction *t = s->transaction;
     if ((session_offers(s) & SMTP_EXT_CHUNKING) == 0)
         return CHUNK_NOT_OFFERED;
+    if (!s->esmtp)
+        return CHUNK_NO_EHLO;
     if (t == NULL)
         return CHUNK_NO_TRANSACTION;
     if (t->recipients.count == 0)
@@ -31,18 +34,30 @@ static enum chunk_fate judge(struct session *s)
     return transaction_begin_content(t, bytes) < 0 ? CHUNK_NO_SPACE : CHUNK_TAKEN;
 }
 
+/* It ends the transaction: what the client sends of it after that is answered by 503.  That is no further error: a
+ * client that pipelines could not know (RFC 2920). */
+static void refuse(struct session *s, const struct content_fault *fault)
+{
+    if (s->chunk_refused) {
+        s->phase = SESSION_COMMAND;
+        session_reply(s, fault->code, fault->enhanced, "%s", fault->text);
+    } else {
+        transaction_refuse(s, fault);
+    }
+    s->chunk_refused = !s->chunk_last;
+}
+
 static void chunk_over(struct session *s)
 {
     struct transaction *t = s->transaction;
     if (s->chunk_fate != CHUNK_TAKEN) {
-        /* It ends the transaction: what the client sends of it after that is answered by 503. */
-        transaction_refuse(s, &faults[s->chunk_fate]);
+        refuse(s, &faults[s->chunk_fate]);
         return;
     }
     if (s->chunk_last)
         content_chunks_end(t->content);
     if (content_fault(t->content) != NULL) {
-        transaction_refuse(s, content_fault(t->content));
+        refuse(s, content_fault(t->content));
     } else if (s->chunk_last) {
         transaction_commit(t);
     } else {

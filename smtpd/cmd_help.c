@@ -7,5 +7,5 @@
 void cmd_help(struct session *s, char *argument)
 {
     session_reply(s, 214, "2.0.0",
-                  "HELO EHLO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\nfor more see RFC 5321");
+                  "HELO EHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\nfor more see RFC 5321");
 }

@@ -3,6 +3,7 @@
  *     rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
  */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -62,6 +63,30 @@ static bool check_suppression(struct session *s, const char *address)
     return true;
 }
 
+static bool is_postmaster(const struct mail_address *to)
+{
+    return mail_address_domain(to)[0] == '\0';
+}
+
+/* RFC 5321 section 4.5.1: every server takes mail to "<Postmaster>".  No mailbox is here, so it goes to whom the
+ * configuration names, else to the postmaster of our own name.  0 or an enum mail_address_result. */
+static int find_postmaster(const struct session *s, struct mail_address *to)
+{
+    const char *configured = s->server->settings.postmaster;
+    char text[sizeof(to->text)];
+    if (configured[0] != '\0')
+        snprintf(text, sizeof(text), "%s", configured);
+    else
+        snprintf(text, sizeof(text), "postmaster@%.240s", s->server->hostname);
+    return mail_address_parse(text, strlen(text), 0, to);
+}
+
+/* No domain is local here: everything but mail to the postmaster is relaying. */
+static bool may_send_to(const struct session *s, const struct mail_address *to)
+{
+    return session_may_relay(s) || (is_postmaster(to) && s->server->settings.postmaster[0] != '\0');
+}
+
 void cmd_rcpt(struct session *s, char *argument)
 {
     struct smtp_rcpt rcpt;
@@ -84,13 +109,12 @@ void cmd_rcpt(struct session *s, char *argument)
         session_refuse(s, 555, "5.5.4", "parameters need EHLO");
         return;
     }
-    /* No domain is local here: everything is relaying. */
-    if (!session_may_relay(s)) {
+    if (!may_send_to(s, &rcpt.to)) {
         session_refuse(s, 550, "5.7.1", "<%s> relaying is for clients that log in", rcpt.to.text);
         return;
     }
-    if (mail_address_domain(&rcpt.to)[0] == '\0') {
-        session_refuse(s, 550, "5.1.2", "<%s> there is no mailbox here, name a domain", rcpt.to.text);
+    if (is_postmaster(&rcpt.to) && find_postmaster(s, &rcpt.to) != 0) {
+        session_refuse(s, 550, "5.1.2", "<postmaster> there is no mailbox here, name a domain");
         return;
     }
     /* RFC 5321 section 4.5.3.1.10 */

@@ -101,12 +101,10 @@ static bool take_attribute(struct client *c, const char *word)
 static int become(struct session *s, const struct client *c)
 {
     if (c->has_address) {
-        int reason = limits_move(s->server->limits, &s->peer, &c->address);
+        int reason = session_set_client(s, &c->address);
         if (reason != 0)
             return reason;
-        s->peer = c->address;
         net_set_port(&s->peer, c->port);
-        net_format_host(&s->peer, s->client);
     }
     session_forget(s);
     session_judge_client(s);
@@ -126,6 +124,10 @@ void cmd_xclient(struct session *s, char *argument)
     }
     if (s->transaction != NULL) {
         session_refuse(s, 503, "5.5.1", "a transaction is under way");
+        return;
+    }
+    if (argument[0] == '\0') {
+        session_refuse(s, 501, "5.5.4", "XCLIENT needs attributes");
         return;
     }
     for (char *word = strtok_r(argument, " ", &save); word != NULL; word = strtok_r(NULL, " ", &save)) {

@@ -23,11 +23,11 @@ static const struct {
     [SMTP_VERB_DATA] = {cmd_data, NEEDS_HELLO | NO_ARGUMENT},
     [SMTP_VERB_RSET] = {cmd_rset, NO_ARGUMENT},
     [SMTP_VERB_NOOP] = {cmd_noop, 0},
-    [SMTP_VERB_VRFY] = {cmd_vrfy, NEEDS_HELLO},
+    [SMTP_VERB_VRFY] = {cmd_vrfy, 0}, /* RFC 5321 section 4.1.4: as RSET, NOOP and HELP before EHLO */
     [SMTP_VERB_HELP] = {cmd_help, 0},
     [SMTP_VERB_QUIT] = {cmd_quit, NO_ARGUMENT},
     [SMTP_VERB_XCLIENT] = {cmd_xclient, 0},
-    [SMTP_VERB_BDAT] = {cmd_bdat, NEEDS_HELLO},
+    [SMTP_VERB_BDAT] = {cmd_bdat, 0}, /* needs EHLO, but its bytes are read before it is refused */
     /* EXPN is a known word without a function: 502. */
 };
 
@@ -44,7 +44,7 @@ static void command_unknown(struct session *s, char *line)
     line[strcspn(line, " \t")] = '\0';
     if (is_http(line)) {
         log_info("ended: client=%s, listener=%s, reason=the client speaks HTTP", s->client, s->listener->name);
-        session_close(s, 421, "4.7.0", "this is not HTTP");
+        session_close(s, 421, "4.7.0", "%s this is not HTTP", s->server->hostname);
         return;
     }
     session_refuse(s, 500, "5.5.2", "command not recognised");
@@ -55,6 +55,7 @@ void command_run(struct session *s, char *line, size_t len)
     char *argument;
     s->commands++;
     s->verb = smtp_command_parse(line, len, &argument);
+    s->chunk_refused &= s->verb == SMTP_VERB_BDAT;
     if (s->verb == SMTP_VERB_UNKNOWN)
         command_unknown(s, line);
     else if (commands[s->verb].fn == NULL)

@@ -19,6 +19,7 @@ enum fault {
     FAULT_LINE_TOO_LONG,
     FAULT_LOOP,
     FAULT_HEADER_BROKEN,
+    FAULT_MAILBOX_LINE,
     FAULT_HEADER_TOO_LARGE,
     FAULT_TWO_FROM,
     FAULT_FROM_NOT_ALLOWED,
@@ -29,13 +30,15 @@ enum fault {
 static const struct content_fault faults[FAULT_COUNT] = {
     /* RFC 1870 section 6.3 */
     [FAULT_TOO_LARGE] = {552, "5.3.4", "message is larger than this server takes"},
-    /* RFC 5321 section 2.3.8; anything else than CRLF is how messages are smuggled through servers that disagree. */
-    [FAULT_BARE_LINE_END] = {550, "5.6.11", "lines of a message must end in CRLF, found a CR or LF alone"},
+    /* RFC 5321 section 2.3.8; anything else than CRLF is how messages are smuggled through servers that disagree: what
+     * we take for the next command may have been content to the server before us. */
+    [FAULT_BARE_LINE_END] = {550, "5.6.11", "lines of a message must end in CRLF, found a CR or LF alone", true},
     [FAULT_NUL] = {550, "5.6.0", "message holds a NUL byte"},
     [FAULT_LINE_TOO_LONG] = {550, "5.6.0", "a line of the message is too long"},
     /* RFC 5321 section 6.3 */
     [FAULT_LOOP] = {554, "5.4.6", "too many Received fields, the message seems to loop"},
     [FAULT_HEADER_BROKEN] = {554, "5.6.0", "the message header has a line that is no header field"},
+    [FAULT_MAILBOX_LINE] = {554, "5.6.0", "the message header has a From line without colon, as in a mailbox file"},
     [FAULT_HEADER_TOO_LARGE] = {554, "5.6.0", "the message header is too large"},
     /* RFC 5322 section 3.6: which of them a reader would see, and DKIM sign, is anyone's guess. */
     [FAULT_TWO_FROM] = {554, "5.6.0", "the message has more than one From field"},
@@ -98,12 +101,6 @@ static bool keep(struct content *c, const struct mail_field *f)
     return true;
 }
 
-/* Written by the last server only (RFC 5321 section 4.4): what came with the message is stale. */
-static bool drop(struct content *c, const struct mail_field *f)
-{
-    return false;
-}
-
 static int check_mailbox(void *arg, const struct mail_address *a)
 {
     struct content *c = arg;
@@ -160,6 +157,7 @@ static bool note_message_id(struct content *c, const struct mail_field *f)
     return true;
 }
 
+/* Return-Path is the last server's to write; a relay lets one that is there alone (RFC 5321 section 4.4). */
 static bool drop_if_submitted(struct content *c, const struct mail_field *f)
 {
     return !c->rules.submission;
@@ -176,7 +174,7 @@ static const struct {
     {"Message-ID", note_message_id},
     {"Bcc", drop_if_submitted},
     {"Resent-Bcc", drop_if_submitted},
-    {"Return-Path", drop},
+    {"Return-Path", drop_if_submitted},
     {NULL, keep},
 };
 
@@ -274,6 +272,13 @@ static void complete_header(struct content *c)
     mail_header_deinit(&c->header);
 }
 
+/* The line that is no field stands in the walker still. */
+static enum fault broken_header(const struct content *c)
+{
+    const char *line = buf_str(&c->header.field);
+    return text_has_prefix(line, "From ") || text_has_prefix(line, ">From ") ? FAULT_MAILBOX_LINE : FAULT_HEADER_BROKEN;
+}
+
 /* Content in portions, line ends as they are to be. */
 static int take(struct content *c, const char *data, size_t len)
 {
@@ -290,7 +295,7 @@ static int take(struct content *c, const char *data, size_t len)
         return content_write(c, data + used, len - used);
     }
     if (r != 0 && c->fault == NULL)
-        content_fail(c, r == MAIL_HEADER_MALFORMED   ? FAULT_HEADER_BROKEN
+        content_fail(c, r == MAIL_HEADER_MALFORMED   ? broken_header(c)
                         : r == MAIL_HEADER_TOO_LARGE ? FAULT_HEADER_TOO_LARGE
                                                      : FAULT_STORAGE);
     return 0;
@@ -341,7 +346,7 @@ static void content_end(struct content *c)
     if (!c->in_body && c->fault == NULL) {
         int r = mail_header_finish(&c->header);
         if (r == MAIL_HEADER_MALFORMED)
-            content_fail(c, FAULT_HEADER_BROKEN);
+            content_fail(c, broken_header(c));
         else
             complete_header(c);
     }

@@ -18,6 +18,7 @@ struct content;
 struct content_fault {
     unsigned code;
     const char *enhanced, *text;
+    bool ends_session; /* what the client sends behind the message can not be trusted to be its own */
 };
 
 /* What may be done to a message, and what not. */

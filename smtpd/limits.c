@@ -128,11 +128,14 @@ static void count_sessions(const struct limits *limits, const struct cells *c, i
     *of_address = rows[0] < rows[1] ? rows[0] : rows[1];
 }
 
-static void session_add(struct limits *limits, const struct cells *c, int32_t n)
+static void session_add(struct limits *limits, const struct net_address *client, int32_t n)
 {
     atomic_fetch_add_explicit(&limits->own->total, n, memory_order_relaxed);
+    if (client == NULL)
+        return;
+    const struct cells c = cells_of(limits, client);
     for (int row = 0; row < ROWS; row++)
-        atomic_fetch_add_explicit(&limits->own->cells[row][c->column[row]], n, memory_order_relaxed);
+        atomic_fetch_add_explicit(&limits->own->cells[row][c.column[row]], n, memory_order_relaxed);
 }
 
 static bool reached(int64_t count, int64_t maximum)
@@ -140,8 +143,22 @@ static bool reached(int64_t count, int64_t maximum)
     return maximum > 0 && count >= maximum;
 }
 
+/* Whose session it is shall be told; limits_move then counts it as that one's. */
+static int connect_proxy(struct limits *limits)
+{
+    const struct cells nobody = {0};
+    int64_t total, of_nobody;
+    count_sessions(limits, &nobody, &total, &of_nobody);
+    if (reached(total, limits->maxima.sessions))
+        return LIMITS_TOO_MANY;
+    session_add(limits, NULL, 1);
+    return 0;
+}
+
 int limits_connect(struct limits *limits, const struct net_address *client)
 {
+    if (client == NULL)
+        return connect_proxy(limits);
     struct cells c = cells_of(limits, client);
     int64_t total, of_address;
     count_sessions(limits, &c, &total, &of_address);
@@ -154,25 +171,22 @@ int limits_connect(struct limits *limits, const struct net_address *client)
             return LIMITS_TOO_FAST;
         minute_add(limits->table->connections, &c);
     }
-    session_add(limits, &c, 1);
+    session_add(limits, client, 1);
     return 0;
 }
 
 void limits_disconnect(struct limits *limits, const struct net_address *client)
 {
-    struct cells c = cells_of(limits, client);
-    session_add(limits, &c, -1);
+    session_add(limits, client, -1);
 }
 
 int limits_move(struct limits *limits, const struct net_address *from, const struct net_address *to)
 {
     limits_disconnect(limits, from);
     int reason = limits_connect(limits, to);
-    if (reason != 0) {
-        /* Not by limits_connect, which might refuse it too: whoever ends the session takes it off again. */
-        struct cells c = cells_of(limits, from);
-        session_add(limits, &c, 1);
-    }
+    /* Not by limits_connect, which might refuse it too: whoever ends the session takes it off again. */
+    if (reason != 0)
+        session_add(limits, from, 1);
     return reason;
 }
 

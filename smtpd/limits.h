@@ -28,7 +28,8 @@ struct limits;
 int limits_new(struct loop *l, const char *path, const struct limits_maxima *maxima, struct limits **out);
 void limits_free(struct limits *limits);
 
-/* Counts a new session: 0, or an enum limits_result (then it is not counted). */
+/* Counts a new session: 0, or an enum limits_result (then it is not counted).  client NULL: a proxy's that has not told
+ * who its client is, which counts in all only. */
 int limits_connect(struct limits *limits, const struct net_address *client);
 void limits_disconnect(struct limits *limits, const struct net_address *client);
 /* The client of a session turned out to be another, as its proxy told: as limits_connect, but when it is refused the

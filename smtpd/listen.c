@@ -26,6 +26,13 @@ bool listener_networks_hold(const struct conf_networks *networks, const struct n
     return false;
 }
 
+const struct net_address *listener_counts_as(const struct settings_listener *l, const struct net_address *peer)
+{
+    bool is_proxy =
+        listener_networks_hold(&l->proxy_networks, peer) || listener_networks_hold(&l->xclient_networks, peer);
+    return is_proxy ? NULL : peer;
+}
+
 static const char *const refusals[] = {
     [LIMITS_TOO_MANY] = "too many connections, try again later",
     [LIMITS_TOO_MANY_FROM_ADDRESS] = "too many connections from your address",
@@ -46,14 +53,15 @@ static void refuse(struct listener *l, int fd, const struct net_address *peer, i
 
 static void take(struct listener *l, int fd, const struct net_address *peer)
 {
-    int reason = limits_connect(l->server->limits, peer);
+    const struct net_address *counted = listener_counts_as(l->settings, peer);
+    int reason = limits_connect(l->server->limits, counted);
     if (reason != 0) {
         refuse(l, fd, peer, reason);
         return;
     }
     if (session_new(l->server, l->settings, fd, peer) < 0) {
         log_error("no memory for a session, the connection is closed");
-        limits_disconnect(l->server->limits, peer);
+        limits_disconnect(l->server->limits, counted);
     }
 }
 
@@ -104,14 +112,19 @@ int listen_add(struct server *server, const struct settings_listener *settings, 
     int r = io_watch_init(&l->watch, server->loop, fd, on_connections, l);
     if (r == 0)
         r = timer_init(&l->pause, server->loop, on_pause_over, l);
-    if (r == 0)
-        r = io_watch_set(&l->watch, IO_READ);
     if (r < 0) {
         listener_free(l);
         return r;
     }
     TAILQ_INSERT_TAIL(&server->listeners, l, link);
     return 0;
+}
+
+void listen_begin(struct server *server)
+{
+    struct listener *l;
+    TAILQ_FOREACH (l, &server->listeners, link)
+        io_watch_set(&l->watch, IO_READ);
 }
 
 void listen_stop(struct server *server)

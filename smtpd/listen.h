@@ -15,9 +15,13 @@ struct listener {
 
 /* The listener owns fd in any case.  0 or -errno. */
 int listen_add(struct server *server, const struct settings_listener *settings, int fd);
+/* Connections are taken from here on; those that came before have waited. */
+void listen_begin(struct server *server);
 /* Stops taking connections; those that wait stay for the next process on the same socket. */
 void listen_stop(struct server *server);
 
+/* As whom a connection counts in the limits: NULL = it is a proxy's, which will tell who the client is. */
+const struct net_address *listener_counts_as(const struct settings_listener *l, const struct net_address *peer);
 /* Whether the client is in one of these networks of a listener. */
 bool listener_networks_hold(const struct conf_networks *networks, const struct net_address *client);
 

@@ -25,9 +25,25 @@ enum {
     STREAM_GRACE_MS = 10000, /* what a client gets to read our last reply */
 };
 
+static const struct net_address *counted_as(const struct session *s)
+{
+    return s->proxied ? NULL : &s->peer;
+}
+
+int session_set_client(struct session *s, const struct net_address *client)
+{
+    int reason = limits_move(s->server->limits, counted_as(s), client);
+    net_format_host(client, s->client);
+    if (reason != 0)
+        return reason;
+    s->peer = *client;
+    s->proxied = false;
+    return 0;
+}
+
 void session_free(struct session *s)
 {
-    limits_disconnect(s->server->limits, &s->peer);
+    limits_disconnect(s->server->limits, counted_as(s));
     TAILQ_REMOVE(&s->server->sessions, s, link);
     session_forget(s);
     smtp_line_reader_deinit(&s->reader);
@@ -251,9 +267,13 @@ static const char *const line_problems[] = {
 /* A stray line end means that we and whoever is in between may see different commands: the session cannot go on. */
 static void line_offence(struct session *s, int result)
 {
+    if (result == SMTP_LINE_TOO_LONG && s->phase == SESSION_AUTH_RESPONSE) {
+        command_auth_too_long(s);
+        return;
+    }
     s->verb = SMTP_VERB_UNKNOWN;
     if (result == SMTP_LINE_TOO_LONG) {
-        session_refuse(s, 500, "5.5.6", "line too long");
+        session_refuse(s, 500, "5.5.2", "line too long");
         return;
     }
     session_refuse(s, 500, "5.5.2", "%s", line_problems[result]);
@@ -317,13 +337,10 @@ static bool take_proxy_header(struct session *s)
     }
     buf_consume(in, used);
     if (!proxy.local && proxy.client.len > 0) {
-        int reason = limits_move(s->server->limits, &s->peer, &proxy.client);
-        net_format_host(&proxy.client, s->client);
-        if (reason != 0) {
+        if (session_set_client(s, &proxy.client) != 0) {
             session_close(s, 421, "4.7.0", "%s too many connections from your address", s->server->hostname);
             return false;
         }
-        s->peer = proxy.client;
     }
     session_judge_client(s);
     s->phase = SESSION_GREETING;
@@ -468,6 +485,7 @@ int session_new(struct server *server, const struct settings_listener *listener,
         return -ENOMEM;
     }
     *s = (struct session){.server = server, .listener = listener, .peer = *peer, .phase = SESSION_GREETING};
+    s->proxied = listener_counts_as(listener, peer) == NULL;
     s->started_ms = s->last_activity_ms = clock_mono_ms();
     session_judge_client(s);
     smtp_line_reader_init(&s->reader);

@@ -24,7 +24,14 @@ enum session_phase {
 };
 
 /* What becomes of the BDAT under way. */
-enum chunk_fate { CHUNK_TAKEN, CHUNK_NOT_OFFERED, CHUNK_NO_TRANSACTION, CHUNK_NO_RECIPIENTS, CHUNK_NO_SPACE };
+enum chunk_fate {
+    CHUNK_TAKEN,
+    CHUNK_NOT_OFFERED,
+    CHUNK_NO_EHLO,
+    CHUNK_NO_TRANSACTION,
+    CHUNK_NO_RECIPIENTS,
+    CHUNK_NO_SPACE
+};
 
 /* Whose mail a login makes it. */
 struct session_owner {
@@ -40,6 +47,7 @@ struct session {
     struct timer idle;
     uint64_t last_activity_ms, started_ms;
     struct net_address peer;
+    bool proxied;              /* peer is a proxy that has not told of its client, and counts as nobody */
     char client[NET_TEXT_MAX]; /* address without port, for the log and the trace field */
     enum session_phase phase;
     struct smtp_line_reader reader;
@@ -49,6 +57,7 @@ struct session {
     uint64_t chunk_size, chunk_left; /* bytes of the BDAT under way */
     bool chunk_last;
     enum chunk_fate chunk_fate;
+    bool chunk_refused; /* and so is what the client has sent of its message already, up to the last chunk */
     bool may_xclient;
     unsigned hidden_extensions; /* as the listener has it */
     bool normalises;            /* bare line ends are mended, not refused */
@@ -70,6 +79,9 @@ int session_new(struct server *server, const struct settings_listener *listener,
 
 /* What its address is good for here; again when a proxy told of another. */
 void session_judge_client(struct session *s);
+
+/* Its proxy told who the client is.  0, or an enum limits_result: there are too many sessions of that one. */
+int session_set_client(struct session *s, const struct net_address *client);
 
 /* Ends it at once, without a word. */
 void session_free(struct session *s);

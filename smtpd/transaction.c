@@ -183,6 +183,8 @@ void transaction_refuse(struct session *s, const struct content_fault *fault)
         session_decline(s, fault->code, fault->enhanced, "%s", fault->text);
     else
         session_refuse(s, fault->code, fault->enhanced, "%s", fault->text);
+    if (fault->ends_session)
+        session_close(s, 421, "4.7.0", "%s closing the connection", s->server->hostname);
     /* session_refuse may have closed the session, and its transaction with it. */
     transaction_end(s);
 }

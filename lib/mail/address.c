@@ -51,7 +51,7 @@ static int quoted_local(struct cursor *c, struct buf *out)
         if ((unsigned char)*c->at < ' ' || *c->at == 0x7f)
             return MAIL_ADDRESS_SYNTAX;
         if (buf_append_char(out, *c->at) < 0)
-            return MAIL_ADDRESS_LOCAL_TOO_LONG;
+            return MAIL_ADDRESS_TOO_LONG;
     }
     if (c->at == c->end)
         return MAIL_ADDRESS_SYNTAX;
@@ -67,7 +67,7 @@ static int dot_string_local(struct cursor *c, struct buf *out)
     size_t len = (size_t)(c->at - start);
     if (!is_dot_string(start, len))
         return MAIL_ADDRESS_SYNTAX;
-    return buf_append(out, start, len) < 0 ? MAIL_ADDRESS_LOCAL_TOO_LONG : 0;
+    return buf_append(out, start, len) < 0 ? MAIL_ADDRESS_TOO_LONG : 0;
 }
 
 static int check_utf8(const char *s, size_t len, unsigned allow, struct mail_address *out)
@@ -84,15 +84,15 @@ static int check_utf8(const char *s, size_t len, unsigned allow, struct mail_add
 static int parse_local(struct cursor *c, unsigned allow, struct mail_address *out)
 {
     _cleanup_(buf_deinit) struct buf plain, quoted;
-    buf_init(&plain, MAIL_LOCAL_PART_MAX);
+    buf_init(&plain, MAIL_ADDRESS_MAX);
     buf_init(&quoted, MAIL_ADDRESS_MAX);
     int r = c->at < c->end && *c->at == '"' ? quoted_local(c, &plain) : dot_string_local(c, &plain);
     if (r == 0)
         r = check_utf8(buf_str(&plain), plain.len, allow, out);
     if (r != 0)
         return r;
-    if (mail_local_part_quote(buf_str(&plain), plain.len, &quoted) < 0 || quoted.len > MAIL_LOCAL_PART_MAX)
-        return MAIL_ADDRESS_LOCAL_TOO_LONG;
+    if (mail_local_part_quote(buf_str(&plain), plain.len, &quoted) < 0)
+        return MAIL_ADDRESS_TOO_LONG;
     memcpy(out->text, buf_str(&quoted), quoted.len + 1);
     out->local_len = quoted.len;
     return 0;
@@ -193,7 +193,6 @@ const char *mail_address_problem(int result)
         [MAIL_ADDRESS_NO_BRACKETS] = "address is not in angle brackets",
         [MAIL_ADDRESS_NO_DOMAIN] = "address has no domain",
         [MAIL_ADDRESS_BAD_DOMAIN] = "domain of the address is not valid",
-        [MAIL_ADDRESS_LOCAL_TOO_LONG] = "local part of the address is longer than 64 bytes",
         [MAIL_ADDRESS_TOO_LONG] = "address is longer than 254 bytes",
         [MAIL_ADDRESS_NEEDS_UTF8] = "address beyond ASCII needs SMTPUTF8",
     };

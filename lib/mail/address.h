@@ -10,8 +10,10 @@
 
 #include "base/buf.h"
 
-/* RFC 5321 section 4.5.3.1; a path of 256 bytes holds 254 between its brackets. */
-enum { MAIL_LOCAL_PART_MAX = 64, MAIL_DOMAIN_MAX = 255, MAIL_ADDRESS_MAX = 254 };
+/* RFC 5321 section 4.5.3.1; a path of 256 bytes holds 254 between its brackets.  A local part may fill them: the 64
+ * bytes of section 4.5.3.1.1 are what a server has to take at least, and senders who write addresses of others into
+ * theirs (VERP, SRS) need more. */
+enum { MAIL_DOMAIN_MAX = 255, MAIL_ADDRESS_MAX = 254 };
 
 struct mail_address {
     char text[MAIL_ADDRESS_MAX + 1]; /* "local@domain"; "" = the null reverse-path; "postmaster" has no domain */
@@ -24,7 +26,6 @@ enum mail_address_result {
     MAIL_ADDRESS_NO_BRACKETS,
     MAIL_ADDRESS_NO_DOMAIN,
     MAIL_ADDRESS_BAD_DOMAIN,
-    MAIL_ADDRESS_LOCAL_TOO_LONG,
     MAIL_ADDRESS_TOO_LONG,
     MAIL_ADDRESS_NEEDS_UTF8, /* beyond ASCII where that was not allowed */
 };

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -39,7 +40,7 @@ int mail_dsn_notify_parse(const char *text, size_t len, unsigned *notify)
         const char *comma = memchr(text, ',', len);
         size_t n = comma != NULL ? (size_t)(comma - text) : len;
         unsigned flag = notify_flag(text, n);
-        if (flag == 0 || (flags & flag) != 0)
+        if (flag == 0)
             return -EINVAL;
         flags |= flag;
         if (comma == NULL)
@@ -102,12 +103,32 @@ int mail_dsn_envid_check(const char *text, size_t len)
     return len <= MAIL_DSN_ENVID_MAX ? xtext_check(text, len) : -EINVAL;
 }
 
-/* The address of type utf-8: visible characters, UTF-8 as it is or as "\x{NNNN}". */
+/* EmbeddedUnicodeChar = "\x{" HEXPOINT "}": what can not stand for itself, but for control characters.  The length of
+ * the one at the start of text, 0 = there is none. */
+static size_t embedded_char(const char *text, size_t len)
+{
+    const char *end = len > 3 && memcmp(text, "\\x{", 3) == 0 ? memchr(text, '}', len) : NULL;
+    size_t n = end != NULL ? (size_t)(end - text) - 3 : 0;
+    char digits[7] = "";
+    if (n < 2 || n >= sizeof(digits))
+        return 0;
+    memcpy(digits, text + 3, n);
+    if (strspn(digits, "0123456789ABCDEFabcdef") != n)
+        return 0;
+    unsigned long c = strtoul(digits, NULL, 16);
+    bool beyond_ascii = c >= 0x80 && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff);
+    return beyond_ascii || c == ' ' || c == '+' || c == '=' || c == '\\' ? n + 4 : 0;
+}
+
+/* The address of type utf-8: QCHAR, UTF-8 as it is, and EmbeddedUnicodeChar. */
 static int utf8_address_check(const char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f)
+    for (size_t i = 0, n; i < len; i += n) {
+        unsigned char c = (unsigned char)text[i];
+        n = c == '\\' ? embedded_char(text + i, len - i) : 1;
+        if (n == 0 || c <= ' ' || c == 0x7f || c == '+' || c == '=')
             return -EINVAL;
+    }
     return len > 0 && mail_utf8_is_valid(text, len) ? 0 : -EINVAL;
 }
 

@@ -34,7 +34,7 @@ struct mail_header_walker {
 
 enum mail_header_result {
     MAIL_HEADER_ENDED = 1, /* the empty line came; the body begins at *used */
-    MAIL_HEADER_MALFORMED, /* a line that is neither a field, nor its continuation, nor empty */
+    MAIL_HEADER_MALFORMED, /* a line that is neither a field, nor its continuation, nor empty; it stands in field */
     MAIL_HEADER_TOO_LARGE, /* a field or the whole header is beyond its limit */
 };
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "mail/address.h"
 #include "mail/senders.h"
 #include "smtp/ehlo.h"
 
@@ -39,6 +40,9 @@ static const struct conf_param params[] = {
     {"max_recipients", CONF_INT, AT(max_recipients), "1000", 1, 50000, NULL, "Recipients one message may have"},
     {"max_hops", CONF_INT, AT(max_hops), "100", 1, 1000, NULL,
      "Received fields a message may carry before it is taken for one that loops"},
+    {"postmaster", CONF_STRING, AT(postmaster), "", 0, 0, NULL,
+     "Who gets the mail to postmaster without a domain, which is then taken from everybody; empty = postmaster at "
+     "hostname of posthouse.conf, from clients that may relay"},
     {"lane_header", CONF_STRING, AT(lane_header), "", 0, 0, NULL,
      "Header field by which an application tells the lane of a message (X-Priority: 5, or bulk, transactional); it is "
      "left out of the message; empty = none"},
@@ -155,9 +159,22 @@ static int listener_check(const struct settings_listener *l, bool have_certifica
     return -EINVAL;
 }
 
+static int postmaster_check(const char *postmaster, struct buf *why)
+{
+    struct mail_address address;
+    int r = postmaster[0] != '\0' ? mail_address_parse(postmaster, strlen(postmaster), 0, &address) : 0;
+    if (r == 0)
+        return 0;
+    buf_printf(why, "postmaster = %s: %s", postmaster, mail_address_problem(r));
+    return -EINVAL;
+}
+
 static int check(const void *settings, struct buf *why)
 {
     const struct settings_smtpd *s = settings;
+    int r = postmaster_check(s->postmaster, why);
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < s->certificates.count; i++) {
         const struct settings_certificate *c = s->certificates.items[i];
         if (c->chain[0] == '\0') {
@@ -166,7 +183,7 @@ static int check(const void *settings, struct buf *why)
         }
     }
     for (size_t i = 0; i < s->listeners.count; i++) {
-        int r = listener_check(s->listeners.items[i], s->certificate[0] != '\0', why);
+        r = listener_check(s->listeners.items[i], s->certificate[0] != '\0', why);
         if (r < 0)
             return r;
     }

@@ -46,6 +46,7 @@ struct settings_smtpd {
     char *client_ca;         /* "" = none */
     int64_t max_message_size_bytes, max_header_size_bytes, max_line_length;
     int64_t max_recipients, max_hops;
+    char *postmaster;                       /* "" = at our hostname, for clients that may relay */
     char *lane_header, *idempotency_header; /* "" = none */
     int64_t future_release_max_ms;
     int64_t max_errors, max_login_attempts;

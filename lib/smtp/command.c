@@ -1,5 +1,6 @@
 #include "smtp/command.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/encode.h"
@@ -61,8 +62,11 @@ static bool value_is(const struct parameter *p, const char *word)
 static bool mail_size(void *out, const struct parameter *p)
 {
     struct smtp_mail *m = out;
-    char digits[21]; /* RFC 1870 section 3: 1*20DIGIT */
-    m->has_size = parameter_copy(digits, sizeof(digits), p) && text_parse_u64(digits, UINT64_MAX, &m->size_bytes) == 0;
+    char digits[21]; /* RFC 1870 section 3: 1*20DIGIT, which may be more than 64 bits hold */
+    int r = parameter_copy(digits, sizeof(digits), p) ? text_parse_u64(digits, UINT64_MAX, &m->size_bytes) : -EINVAL;
+    if (r == -ERANGE)
+        m->size_bytes = UINT64_MAX;
+    m->has_size = r != -EINVAL;
     return m->has_size;
 }
 
@@ -93,13 +97,18 @@ static bool mail_envid(void *out, const struct parameter *p)
     return parameter_copy(m->envid, sizeof(m->envid), p) && mail_dsn_envid_check(p->value, p->value_len) == 0;
 }
 
+/* RFC 4954 section 5: "<>", or a mailbox in xtext. */
 static bool mail_auth(void *out, const struct parameter *p)
 {
     struct smtp_mail *m = out;
+    struct mail_address mailbox;
     _cleanup_(buf_deinit) struct buf plain;
     buf_init(&plain, sizeof(m->auth));
-    return parameter_copy(m->auth, sizeof(m->auth), p) &&
-           (value_is(p, "<>") || xtext_decode(p->value, p->value_len, &plain) == 0);
+    if (!parameter_copy(m->auth, sizeof(m->auth), p))
+        return false;
+    return value_is(p, "<>") ||
+           (xtext_decode(p->value, p->value_len, &plain) == 0 &&
+            mail_address_parse(buf_str(&plain), plain.len, MAIL_ADDRESS_ALLOW_UTF8, &mailbox) == 0);
 }
 
 static bool mail_requiretls(void *out, const struct parameter *p)
@@ -302,6 +311,9 @@ int smtp_rcpt_parse(const char *argument, unsigned offered, bool smtputf8, struc
         path_after(argument, "TO:", MAIL_ADDRESS_ALLOW_UTF8 | MAIL_ADDRESS_ALLOW_POSTMASTER, &out->to, &rest, fault);
     if (r == 0)
         r = parameters_parse(rest, rcpt_parameters, ARRAY_LENGTH(rcpt_parameters), offered, out, &out->given, fault);
+    /* RFC 6533 section 3: else it is the form with "\\x{NNNN}". */
+    if (r == 0 && !smtputf8 && !text_is_ascii(out->orcpt, strlen(out->orcpt)))
+        r = fault_set(fault, SMTP_ARGUMENT_BAD_PARAMETER, "ORCPT beyond ASCII needs SMTPUTF8", NULL);
     if (r == 0 && out->to.needs_utf8 && !smtputf8)
         r = fault_set(fault, SMTP_ARGUMENT_NEEDS_UTF8, mail_address_problem(MAIL_ADDRESS_NEEDS_UTF8), NULL);
     return r;

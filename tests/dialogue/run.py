@@ -47,17 +47,9 @@ class Server:
         self.build = build
         self.auth_socket = self._listen_auth()
         self._add_data()
-        self.auth = self._start("posthouse-auth", {"serve": self.auth_socket})
+        # smtpd first: who logs in before auth is there has to wait, not to fail.
         self.smtpd = self._start("posthouse-smtpd", {f"listen:{name}:0": s for name, s in self.sockets.items()})
-        self._wait_for_auth()
-
-    def _wait_for_auth(self):
-        """smtpd is ready before its connection to the auth program is, and answers AUTH by 454 until then."""
-        deadline = time.monotonic() + WAIT_S
-        while "auth is there" not in self.errors():
-            if time.monotonic() > deadline:
-                raise Failed("posthouse-smtpd did not find posthouse-auth: " + self.errors())
-            time.sleep(0.002)
+        self.auth = self._start("posthouse-auth", {"serve": self.auth_socket})
 
     def _make_folders(self):
         for name in ["state/run", "state/auth", "state/suppression", "state/queue/tmp/0", "state/queue/deferred", "state/queue/hold",
@@ -225,6 +217,10 @@ class Dialogue:
         count, _, line = text.partition(" ")
         self.send((line.encode() + b"\r\n") * int(count))
 
+    def repeat_bytes(self, text):
+        count, _, part = text.partition(" ")
+        self.send(part.encode() * int(count))
+
     def starttls(self, _):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -299,6 +295,7 @@ class Dialogue:
         (r"C: ?(.*)", lambda d, t: d.send(t.encode() + b"\r\n")),
         (r"C\\ ?(.*)", lambda d, t: d.send(unescape(t))),
         (r"C\* (.*)", repeat),
+        (r"C\+ (.*)", repeat_bytes),
         (r"C\| (.*)", drip),
         (r"S: (.*)", expect),
         (r"S\* (.*)", expect_many),

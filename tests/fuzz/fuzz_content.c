@@ -58,7 +58,7 @@ static int check_field(void *arg, const struct mail_field *f)
     seen[0] += mail_field_is(f, "Received") ? 1 : 0;
     seen[1] += mail_field_is(f, "Date") ? 1 : 0;
     seen[2] += mail_field_is(f, "Message-ID") ? 1 : 0;
-    seen[3] += mail_field_is(f, "Bcc") || mail_field_is(f, "Resent-Bcc") ? 1 : 0;
+    seen[3] += mail_field_is(f, "Bcc") || mail_field_is(f, "Resent-Bcc") || mail_field_is(f, "Return-Path") ? 1 : 0;
     seen[4] += mail_field_is(f, lane_header) ? 1 : 0;
     return 0;
 }

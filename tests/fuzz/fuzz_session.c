@@ -17,6 +17,7 @@
 #include "memory_queue.h"
 #include "smtp/reply.h"
 #include "smtpd/limits.h"
+#include "smtpd/listen.h"
 #include "smtpd/session.h"
 #include "tls_peer.h"
 
@@ -305,7 +306,8 @@ static void play(struct story *t, const uint8_t *data, size_t size, bool in_writ
     set_clocks();
     struct server *server = set_up(t);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0 ||
-        limits_connect(server->limits, &peer) != 0 || session_new(server, &t->listener, pair[1], &peer) < 0)
+        limits_connect(server->limits, listener_counts_as(&t->listener, &peer)) != 0 ||
+        session_new(server, &t->listener, pair[1], &peer) < 0)
         abort();
     t->client = pair[0];
     if (begins_with_tls(t))

@@ -40,7 +40,6 @@ static void check_text(const char *data, size_t len, uint32_t flags)
 static int count_from(void *arg, const struct mail_field *f)
 {
     *(unsigned *)arg += mail_field_is(f, "From") ? 1 : 0;
-    REQUIRE(!mail_field_is(f, "Return-Path"));
     return 0;
 }
 

@@ -44,6 +44,7 @@ static const struct {
     {"listener \"a\" {\n address = 127.0.0.1:25\n trusted_networks = 10.0.0.1/8\n}\n", "trusted_networks"},
     {"certificate \"x\" {\n}\n", "has no chain"},
     {"max_recipients = 0\n", "max_recipients"},
+    {"postmaster = somebody\n", "postmaster = somebody: address has no domain"},
     {"idle_timeout = 10ms\n", "idle_timeout"},
     {"auth = yes\n", "auth"},
 };

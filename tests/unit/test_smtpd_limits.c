@@ -117,6 +117,24 @@ static void moves_a_session(void **state)
     limits_free(a);
 }
 
+/* A busy proxy is not refused for the sessions of its clients. */
+static void counts_a_proxy_in_all_only(void **state)
+{
+    const struct limits_maxima maxima = {.sessions = 3, .sessions_per_address = 1, .connections_per_minute = 1};
+    struct limits *a = open_limits(*state, &maxima);
+    struct net_address one = client("192.0.2.1"), two = client("192.0.2.2");
+    assert_int_equal(limits_connect(a, NULL), 0);
+    assert_int_equal(limits_connect(a, NULL), 0);
+    assert_int_equal(limits_move(a, NULL, &one), 0);
+    assert_int_equal(limits_move(a, NULL, &one), LIMITS_TOO_MANY_FROM_ADDRESS);
+    assert_int_equal(limits_connect(a, &two), 0);
+    assert_int_equal(limits_connect(a, NULL), LIMITS_TOO_MANY);
+    limits_disconnect(a, NULL);
+    assert_int_equal(limits_connect(a, NULL), 0);
+    assert_int_equal(limits_connect(a, NULL), LIMITS_TOO_MANY);
+    limits_free(a);
+}
+
 /* A process that is killed says nothing; its heartbeat ends. */
 static void forgets_the_dead(void **state)
 {
@@ -138,6 +156,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(takes_ipv6_by_network_and_mapped_as_ipv4, setup, teardown),
         cmocka_unit_test_setup_teardown(counts_a_minute, setup, teardown),
         cmocka_unit_test_setup_teardown(moves_a_session, setup, teardown),
+        cmocka_unit_test_setup_teardown(counts_a_proxy_in_all_only, setup, teardown),
         cmocka_unit_test_setup_teardown(forgets_the_dead, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
