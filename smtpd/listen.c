@@ -29,6 +29,7 @@ bool listener_networks_hold(const struct conf_networks *networks, const struct n
 static const char *const refusals[] = {
     [LIMITS_TOO_MANY] = "too many connections, try again later",
     [LIMITS_TOO_MANY_FROM_ADDRESS] = "too many connections from your address",
+    [LIMITS_TOO_MANY_FROM_NETWORK] = "too many connections from your network",
     [LIMITS_TOO_FAST] = "too many connections from your address in a minute",
 };
 
@@ -46,14 +47,20 @@ static void refuse(struct listener *l, int fd, const struct net_address *peer, i
 
 static void take(struct listener *l, int fd, const struct net_address *peer)
 {
-    int reason = limits_connect(l->server->limits, peer);
+    struct server *server = l->server;
+    int reason = limits_connect(server->limits, peer);
+    if (reason == LIMITS_TOO_MANY &&
+        (session_make_room(server, SESSION_STRANGER) || session_make_room(server, SESSION_KNOWN)))
+        reason = limits_connect(server->limits, peer);
+    else if (reason == 0 && limits_crowded(server->limits))
+        session_make_room(server, SESSION_STRANGER);
     if (reason != 0) {
         refuse(l, fd, peer, reason);
         return;
     }
-    if (session_new(l->server, l->settings, fd, peer) < 0) {
+    if (session_new(server, l->settings, fd, peer) < 0) {
         log_error("no memory for a session, the connection is closed");
-        limits_disconnect(l->server->limits, peer);
+        limits_disconnect(server->limits, peer);
     }
 }
 
