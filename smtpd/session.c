@@ -268,7 +268,7 @@ void session_drain(struct session *s)
 /* It no longer counts and takes what is left of it along at once: the new client needs its place now. */
 static void make_way(struct session *s)
 {
-    log_ended(s, "room was needed for a new client");
+    s->end_reason = "room was needed for a new client"; /* one line is enough where there may be thousands a second */
     give_up_login(s);
     limits_disconnect(s->server->limits, &s->peer);
     s->counted = false;
@@ -515,7 +515,8 @@ static void on_end(void *arg, const struct stream_end *end)
              "seconds=%llu, reason=%s",
              s->client, s->listener->name, s->helo, s->credential != NULL ? s->credential : "",
              stream_tls_text(s->stream), s->commands, s->accepted, s->errors,
-             (unsigned long long)((clock_mono_ms() - s->started_ms) / 1000), end->text);
+             (unsigned long long)((clock_mono_ms() - s->started_ms) / 1000),
+             s->end_reason != NULL ? s->end_reason : end->text);
     session_free(s);
     server_check_idle(server);
 }

@@ -58,6 +58,7 @@ struct session {
     struct auth_exchange *exchange;
     struct transaction *transaction; /* NULL between messages */
     unsigned commands, errors, failed_logins, accepted;
+    const char *end_reason; /* for the log; NULL = as the stream says */
     enum session_standing standing;
     TAILQ_ENTRY(session) link, turn; /* turn: in server's list of its standing */
 };

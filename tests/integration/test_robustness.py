@@ -5,6 +5,7 @@ import itertools
 import os
 import pathlib
 import re
+import resource
 import socket
 import threading
 import time
@@ -105,10 +106,14 @@ class Watched:
         assert kind is not None or grown < GROWTH, f"{grown / MIB:.1f} MiB more"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def inbox(shared):
+    return shared.sink("example.test")
+
+
 @pytest.fixture(scope="module")
 def small(shared):
     """One smtpd, warm: what a session needs once in the life of the process is there."""
-    shared.sink("example.test")
     relay = shared.suite({"master.conf": {"smtpd_workers": 1}, "smtpd.conf": {"max_message_size": LIMIT}},
                          sanitizer_options=FRUGAL).start()
     for _ in range(3):
@@ -392,6 +397,19 @@ def test_known_clients_are_given_time(shared):
         another.expect(421, "4.7.0")
     assert not ended(pool)
     for client in pool:
+        client.__exit__()
+
+
+def test_descriptors_run_out_before_the_limit_does(shared):
+    relay = shared.suite({"master.conf": {"smtpd_workers": 1},
+                          "smtpd.conf": {"listener smtp": {"trusted_networks": shared.network.address(200)}}}).start()
+    resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE, (120, 120))
+    old = relay.kill("smtpd")
+    wait.until(lambda: relay.children("smtpd") and relay.children("smtpd")[0].pid != old and relay.is_ready(), 20, "smtpd")
+    crowd = crowd_of(relay, shared.network.address(201), 150, b"NO")
+    assert len(ended(crowd)) >= 150 - 120
+    assert relay.submit("b@example.test", client=relay.connect(source=shared.network.address(200)))
+    for client in crowd:
         client.__exit__()
 
 
