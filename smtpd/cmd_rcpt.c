@@ -11,6 +11,9 @@
 #include "log/log.h"
 #include "smtpd/transaction.h"
 
+/* So many a client may send that does not look at our replies before it has sent all; more are errors. */
+enum { OVERSHOOT_MAX = 1000 };
+
 static const struct {
     unsigned code;
     const char *enhanced;
@@ -119,7 +122,11 @@ void cmd_rcpt(struct session *s, char *argument)
     }
     /* RFC 5321 section 4.5.3.1.10 */
     if (t->recipients.count >= (size_t)s->server->settings.max_recipients) {
-        session_decline(s, 452, "4.5.3", "too many recipients, send the message to the others separately");
+        static const char text[] = "too many recipients, send the message to the others separately";
+        if (++t->overshoot <= OVERSHOOT_MAX)
+            session_decline(s, 452, "4.5.3", text);
+        else
+            session_refuse(s, 452, "4.5.3", text);
         return;
     }
     if (!check_suppression(s, rcpt.to.text))

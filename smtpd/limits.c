@@ -1,5 +1,6 @@
 #include "smtpd/limits.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -15,16 +16,17 @@
 #include "base/clock.h"
 
 /* A region per process; at a reload the old processes finish beside the new ones. */
-enum { ROWS = 2, COLUMNS = 16384, REGIONS = 256, HEARTBEAT_MS = 2000, HEARTBEAT_LOST_S = 10 };
+enum { ROWS = 2, COLUMNS = 16384, REGIONS = 256, HEARTBEAT_MS = 2000, HEARTBEAT_LOST_S = 10, CROWDED_PART = 16 };
 
 #define LIMITS_MAGIC UINT64_C(0x31736d696c687000)
+#define IPV6_MARK    UINT64_C(0x36000000000000) /* or short prefixes of both kinds would be the same numbers */
 
 /* A minute's count: the minute in the upper half, the count in the lower. */
 typedef _Atomic uint64_t minute_cell;
 
 struct limits_sessions {
     _Atomic int32_t total;
-    _Atomic int32_t cells[ROWS][COLUMNS];
+    _Atomic int32_t cells[ROWS][COLUMNS], network_cells[ROWS][COLUMNS];
 };
 
 /* The file.  Untouched pages take no room. */
@@ -40,12 +42,17 @@ struct limits {
     int region; /* ours */
     struct limits_sessions *own;
     struct limits_maxima maxima;
+    bool crowded; /* when the last session came */
     struct timer heartbeat;
 };
 
-/* The two columns of an address. */
+/* The two columns of an address, and those of its network. */
 struct cells {
-    uint32_t column[ROWS];
+    uint32_t column[ROWS], network[ROWS];
+};
+
+struct counts {
+    int64_t total, of_address, of_network;
 };
 
 static uint64_t mix(uint64_t h, uint64_t v)
@@ -57,19 +64,36 @@ static uint64_t mix(uint64_t h, uint64_t v)
 }
 
 /* Keyed with the file's own random numbers, so that all processes agree and no client can choose its neighbours. */
+static uint32_t column_of(const struct limits *limits, int row, uint64_t what)
+{
+    uint64_t h = mix(mix(limits->table->key[2 * row], what), limits->table->key[2 * row + 1]);
+    return (uint32_t)(h >> 32) % COLUMNS;
+}
+
+/* The first bits of so many, as a number. */
+static uint64_t first_bits(uint64_t address, int width, int64_t bits)
+{
+    return bits <= 0 ? 0 : bits >= width ? address : address >> (width - bits);
+}
+
 static struct cells cells_of(const struct limits *limits, const struct net_address *client)
 {
-    uint64_t network = 0;
-    if (client->any.sa_family == AF_INET)
-        network = client->in4.sin_addr.s_addr;
-    else if (client->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&client->in6.sin6_addr))
-        memcpy(&network, client->in6.sin6_addr.s6_addr + 12, 4);
-    else if (client->any.sa_family == AF_INET6)
-        memcpy(&network, client->in6.sin6_addr.s6_addr, 8);
+    const struct limits_maxima *m = &limits->maxima;
+    const uint8_t *ipv6 = client->in6.sin6_addr.s6_addr;
+    uint64_t address = 0, network = 0;
+    uint32_t ipv4 = 0;
+    if (client->any.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&client->in6.sin6_addr)) {
+        memcpy(&address, ipv6, 8);
+        network = first_bits(be64toh(address), 64, m->ipv6_prefix) ^ IPV6_MARK;
+    } else if (client->any.sa_family == AF_INET || client->any.sa_family == AF_INET6) {
+        memcpy(&ipv4, client->any.sa_family == AF_INET ? (void *)&client->in4.sin_addr.s_addr : ipv6 + 12, 4);
+        address = ipv4;
+        network = first_bits(be32toh(ipv4), 32, m->ipv4_prefix);
+    }
     struct cells c;
     for (int row = 0; row < ROWS; row++) {
-        uint64_t h = mix(mix(limits->table->key[2 * row], network), limits->table->key[2 * row + 1]);
-        c.column[row] = (uint32_t)(h >> 32) % COLUMNS;
+        c.column[row] = column_of(limits, row, address);
+        c.network[row] = column_of(limits, row, network);
     }
     return c;
 }
@@ -112,20 +136,22 @@ static bool is_alive(struct limits_table *table, int region, int64_t now_s)
     return heartbeat_s != 0 && now_s - heartbeat_s <= HEARTBEAT_LOST_S;
 }
 
-/* Sessions in all and of this address, over the processes that live. */
-static void count_sessions(const struct limits *limits, const struct cells *c, int64_t *total, int64_t *of_address)
+/* Sessions in all, of this address and of its network, over the processes that live. */
+static struct counts count_sessions(const struct limits *limits, const struct cells *c)
 {
-    int64_t now_s = (int64_t)(clock_mono_ms() / 1000), rows[ROWS] = {0};
-    *total = 0;
+    int64_t now_s = (int64_t)(clock_mono_ms() / 1000), rows[ROWS] = {0}, network_rows[ROWS] = {0}, total = 0;
     for (int region = 0; region < REGIONS; region++) {
         struct limits_sessions *s = &limits->table->regions[region];
         if (region != limits->region && !is_alive(limits->table, region, now_s))
             continue;
-        *total += atomic_load_explicit(&s->total, memory_order_relaxed);
-        for (int row = 0; row < ROWS; row++)
+        total += atomic_load_explicit(&s->total, memory_order_relaxed);
+        for (int row = 0; row < ROWS; row++) {
             rows[row] += atomic_load_explicit(&s->cells[row][c->column[row]], memory_order_relaxed);
+            network_rows[row] += atomic_load_explicit(&s->network_cells[row][c->network[row]], memory_order_relaxed);
+        }
     }
-    *of_address = rows[0] < rows[1] ? rows[0] : rows[1];
+    return (struct counts){total, rows[0] < rows[1] ? rows[0] : rows[1],
+                           network_rows[0] < network_rows[1] ? network_rows[0] : network_rows[1]};
 }
 
 static void session_add(struct limits *limits, const struct net_address *client, int32_t n)
@@ -134,8 +160,10 @@ static void session_add(struct limits *limits, const struct net_address *client,
     if (client == NULL)
         return;
     const struct cells c = cells_of(limits, client);
-    for (int row = 0; row < ROWS; row++)
+    for (int row = 0; row < ROWS; row++) {
         atomic_fetch_add_explicit(&limits->own->cells[row][c.column[row]], n, memory_order_relaxed);
+        atomic_fetch_add_explicit(&limits->own->network_cells[row][c.network[row]], n, memory_order_relaxed);
+    }
 }
 
 static bool reached(int64_t count, int64_t maximum)
@@ -147,9 +175,9 @@ static bool reached(int64_t count, int64_t maximum)
 static int connect_proxy(struct limits *limits)
 {
     const struct cells nobody = {0};
-    int64_t total, of_nobody;
-    count_sessions(limits, &nobody, &total, &of_nobody);
-    if (reached(total, limits->maxima.sessions))
+    struct counts now = count_sessions(limits, &nobody);
+    limits->crowded = reached(now.total, limits->maxima.sessions - limits->maxima.sessions / CROWDED_PART);
+    if (reached(now.total, limits->maxima.sessions))
         return LIMITS_TOO_MANY;
     session_add(limits, NULL, 1);
     return 0;
@@ -157,22 +185,30 @@ static int connect_proxy(struct limits *limits)
 
 int limits_connect(struct limits *limits, const struct net_address *client)
 {
+    const struct limits_maxima *m = &limits->maxima;
     if (client == NULL)
         return connect_proxy(limits);
     struct cells c = cells_of(limits, client);
-    int64_t total, of_address;
-    count_sessions(limits, &c, &total, &of_address);
-    if (reached(total, limits->maxima.sessions))
-        return LIMITS_TOO_MANY;
-    if (reached(of_address, limits->maxima.sessions_per_address))
+    struct counts now = count_sessions(limits, &c);
+    limits->crowded = reached(now.total, m->sessions - m->sessions / CROWDED_PART);
+    if (reached(now.of_address, m->sessions_per_address))
         return LIMITS_TOO_MANY_FROM_ADDRESS;
-    if (limits->maxima.connections_per_minute > 0) {
-        if (reached(minute_count(limits->table->connections, &c), limits->maxima.connections_per_minute))
-            return LIMITS_TOO_FAST;
+    if (reached(now.of_network, m->sessions_per_network))
+        return LIMITS_TOO_MANY_FROM_NETWORK;
+    if (m->connections_per_minute > 0 &&
+        reached(minute_count(limits->table->connections, &c), m->connections_per_minute))
+        return LIMITS_TOO_FAST;
+    if (reached(now.total, m->sessions))
+        return LIMITS_TOO_MANY;
+    if (m->connections_per_minute > 0)
         minute_add(limits->table->connections, &c);
-    }
     session_add(limits, client, 1);
     return 0;
+}
+
+bool limits_crowded(const struct limits *limits)
+{
+    return limits->crowded;
 }
 
 void limits_disconnect(struct limits *limits, const struct net_address *client)

@@ -1,9 +1,11 @@
 #include "smtpd/listen.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,7 +14,7 @@
 #include "log/log.h"
 #include "smtpd/session.h"
 
-enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100 };
+enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100, SPARE_DESCRIPTORS = 64 };
 
 bool listener_networks_hold(const struct conf_networks *networks, const struct net_address *client)
 {
@@ -36,6 +38,7 @@ const struct net_address *listener_counts_as(const struct settings_listener *l, 
 static const char *const refusals[] = {
     [LIMITS_TOO_MANY] = "too many connections, try again later",
     [LIMITS_TOO_MANY_FROM_ADDRESS] = "too many connections from your address",
+    [LIMITS_TOO_MANY_FROM_NETWORK] = "too many connections from your network",
     [LIMITS_TOO_FAST] = "too many connections from your address in a minute",
 };
 
@@ -53,15 +56,21 @@ static void refuse(struct listener *l, int fd, const struct net_address *peer, i
 
 static void take(struct listener *l, int fd, const struct net_address *peer)
 {
+    struct server *server = l->server;
     const struct net_address *counted = listener_counts_as(l->settings, peer);
-    int reason = limits_connect(l->server->limits, counted);
+    int reason = limits_connect(server->limits, counted);
+    if (reason == LIMITS_TOO_MANY &&
+        (session_make_room(server, SESSION_STRANGER) || session_make_room(server, SESSION_KNOWN)))
+        reason = limits_connect(server->limits, counted);
+    else if (reason == 0 && (limits_crowded(server->limits) || fd > l->plenty))
+        session_make_room(server, SESSION_STRANGER);
     if (reason != 0) {
         refuse(l, fd, peer, reason);
         return;
     }
-    if (session_new(l->server, l->settings, fd, peer) < 0) {
+    if (session_new(server, l->settings, fd, peer) < 0) {
         log_error("no memory for a session, the connection is closed");
-        limits_disconnect(l->server->limits, counted);
+        limits_disconnect(server->limits, counted);
     }
 }
 
@@ -75,6 +84,8 @@ static void on_connections(void *arg, int ready)
             take(l, fd, &peer);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
+        } else if (errno == EMFILE && session_make_room(l->server, SESSION_STRANGER)) {
+            return; /* its descriptor is free when this turn ends */
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_error("listener %s: %s, no connections are taken for %d ms", l->settings->name, text_errno(errno),
                       PAUSE_MS);
@@ -89,6 +100,14 @@ static void on_pause_over(void *arg)
 {
     struct listener *l = arg;
     io_watch_set(&l->watch, IO_READ);
+}
+
+static int plenty_of_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    return (int)limit.rlim_cur - SPARE_DESCRIPTORS;
 }
 
 static void listener_free(struct listener *l)
@@ -109,6 +128,7 @@ int listen_add(struct server *server, const struct settings_listener *settings, 
     l->server = server;
     l->settings = settings;
     l->fd = fd;
+    l->plenty = plenty_of_descriptors();
     int r = io_watch_init(&l->watch, server->loop, fd, on_connections, l);
     if (r == 0)
         r = timer_init(&l->pause, server->loop, on_pause_over, l);

@@ -8,6 +8,7 @@ struct listener {
     struct server *server;
     const struct settings_listener *settings;
     int fd;
+    int plenty; /* connections with higher descriptors leave too few for messages */
     struct io_watch watch;
     struct timer pause; /* after descriptors ran out */
     TAILQ_ENTRY(listener) link;

@@ -111,6 +111,9 @@ static int open_limits(struct service *s)
     const struct limits_maxima maxima = {
         .sessions = server.settings.max_connections,
         .sessions_per_address = server.settings.max_connections_per_address,
+        .sessions_per_network = server.settings.max_connections_per_network,
+        .ipv4_prefix = server.settings.network_prefix_ipv4,
+        .ipv6_prefix = server.settings.network_prefix_ipv6,
         .connections_per_minute = server.settings.connections_per_minute,
         .failed_logins_per_minute = server.settings.failed_logins_per_minute,
     };
@@ -154,8 +157,7 @@ static int prepare(struct service *s)
 {
     server.loop = s->loop;
     server.hostname = s->shared.hostname;
-    TAILQ_INIT(&server.listeners);
-    TAILQ_INIT(&server.sessions);
+    server_init_lists(&server);
     int r = load_settings(s);
     if (r == 0)
         r = take_tickets(s);

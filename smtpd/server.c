@@ -5,6 +5,14 @@
 #include "log/log.h"
 #include "smtpd/session.h"
 
+void server_init_lists(struct server *server)
+{
+    TAILQ_INIT(&server->listeners);
+    TAILQ_INIT(&server->sessions);
+    for (int standing = 0; standing < SESSION_STANDINGS; standing++)
+        TAILQ_INIT(&server->waiting[standing]);
+}
+
 bool server_has_space(struct server *server, uint64_t message_bytes)
 {
     uint64_t now = clock_mono_ms(), inodes = 0;

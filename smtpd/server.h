@@ -16,6 +16,15 @@ struct limits;
 struct listener;
 struct once;
 
+/* Who waits for a client's next step, and is closed in this order when room is needed. */
+enum session_standing {
+    SESSION_STRANGER, /* has not logged in, nor comes from a trusted network */
+    SESSION_KNOWN,
+    SESSION_STANDINGS,
+    SESSION_BUSY = SESSION_STANDINGS, /* content is under way: not closed */
+};
+TAILQ_HEAD(session_list, session);
+
 struct server {
     struct loop *loop;
     const char *hostname;
@@ -29,13 +38,15 @@ struct server {
     struct auth_client *auth;
     struct ipc_client *qmgr; /* told of every message that was committed */
     TAILQ_HEAD(, listener) listeners;
-    TAILQ_HEAD(, session) sessions;
+    struct session_list sessions;
+    struct session_list waiting[SESSION_STANDINGS]; /* each ordered by their last progress, the oldest first */
     bool retiring, draining;
     void (*on_idle)(void *arg); /* while retiring or draining: the last session and commit are gone */
     void *on_idle_arg;
     uint64_t free_bytes, free_checked_ms; /* space below the queue, looked at once a second */
 };
 
+void server_init_lists(struct server *server);
 /* Room for a message of that many bytes besides min_free_space? */
 bool server_has_space(struct server *server, uint64_t message_bytes);
 /* Tells qmgr; when it is away it finds the message by itself. */

@@ -23,6 +23,9 @@ enum {
     REPLY_ROOM = 8 * 1024, /* no command is begun unless its reply fits the output */
     REPLY_TEXT_MAX = 2048,
     STREAM_GRACE_MS = 10000, /* what a client gets to read our last reply */
+    /* More commands of a stranger are no progress: who wants to log in needs fewer. */
+    STRANGER_COMMANDS = 20,
+    KNOWN_PATIENCE_MS = 10000, /* so long a client we know may be silent whoever else wants its place */
 };
 
 static const struct net_address *counted_as(const struct session *s)
@@ -41,13 +44,39 @@ int session_set_client(struct session *s, const struct net_address *client)
     return 0;
 }
 
+/* Where it stands in line when room is needed. */
+static enum session_standing standing_of(const struct session *s)
+{
+    bool content = s->transaction != NULL && s->transaction->content != NULL;
+    if (content || s->phase == SESSION_CLOSING)
+        return SESSION_BUSY;
+    return session_may_relay(s) ? SESSION_KNOWN : SESSION_STRANGER;
+}
+
+static void line_up(struct session *s, bool progress)
+{
+    struct server *server = s->server;
+    enum session_standing standing = standing_of(s);
+    progress &= standing == SESSION_KNOWN || s->commands <= STRANGER_COMMANDS;
+    if (standing == s->standing && !progress)
+        return;
+    if (s->standing != SESSION_BUSY)
+        TAILQ_REMOVE(&server->waiting[s->standing], s, turn);
+    if (standing != SESSION_BUSY)
+        TAILQ_INSERT_TAIL(&server->waiting[standing], s, turn);
+    s->standing = standing;
+}
+
 void session_free(struct session *s)
 {
-    limits_disconnect(s->server->limits, counted_as(s));
+    if (s->counted)
+        limits_disconnect(s->server->limits, counted_as(s));
+    if (s->standing != SESSION_BUSY)
+        TAILQ_REMOVE(&s->server->waiting[s->standing], s, turn);
     TAILQ_REMOVE(&s->server->sessions, s, link);
     session_forget(s);
     smtp_line_reader_deinit(&s->reader);
-    timer_deinit(&s->idle);
+    timer_deinit(&s->clock);
     stream_free(s->stream);
     free(s);
 }
@@ -186,6 +215,8 @@ static void close_with(struct session *s, unsigned code, const char *enhanced, c
     reply_text(s, code, enhanced, text);
     s->phase = SESSION_CLOSING;
     transaction_end(s);
+    line_up(s, false);
+    stream_set_deadline_ms(s->stream, STREAM_GRACE_MS);
     stream_close_after_flush(s->stream);
 }
 
@@ -233,6 +264,30 @@ void session_refuse(struct session *s, unsigned code, const char *enhanced, cons
     session_close(s, 421, "4.7.0", "%s too many errors", s->server->hostname);
 }
 
+static void log_ended(const struct session *s, const char *reason)
+{
+    log_info("ended: client=%s, listener=%s, reason=%s", s->client, s->listener->name, reason);
+}
+
+/* Without a word more, and without waiting for the client. */
+static void close_at_once(struct session *s)
+{
+    s->phase = SESSION_CLOSING;
+    transaction_end(s);
+    line_up(s, false);
+    stream_close_at_once(s->stream);
+}
+
+/* The clock is looked at then, or before. */
+static void check_by(struct session *s, uint64_t at_ms)
+{
+    uint64_t now = clock_mono_ms();
+    if (s->check_at_ms != 0 && s->check_at_ms <= at_ms)
+        return;
+    s->check_at_ms = at_ms;
+    timer_set_ms(&s->clock, at_ms > now ? at_ms - now : 0);
+}
+
 static void greet(struct session *s)
 {
     const char *banner = s->listener->banner[0] != '\0' ? s->listener->banner : s->server->settings.banner;
@@ -246,16 +301,45 @@ static void say_draining(struct session *s)
     session_close(s, 421, "4.3.2", "%s is shutting down, try again", s->server->hostname);
 }
 
+static void give_up_login(struct session *s)
+{
+    if (s->phase != SESSION_AUTH_WAIT)
+        return;
+    auth_cancel(s->server->auth, s->exchange);
+    s->exchange = NULL;
+}
+
 void session_drain(struct session *s)
 {
-    if (s->phase == SESSION_AUTH_WAIT) {
-        auth_cancel(s->server->auth, s->exchange);
-        s->exchange = NULL;
-    }
-    if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE || s->phase == SESSION_AUTH_WAIT)
+    give_up_login(s);
+    if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE || s->phase == SESSION_AUTH_WAIT ||
+        s->phase == SESSION_HUSH)
         say_draining(s);
     else if (s->phase == SESSION_GREETING || s->phase == SESSION_PROXY)
         stream_close_after_flush(s->stream);
+}
+
+/* It no longer counts and takes what is left of it along at once: the new client needs its place now. */
+static void make_way(struct session *s)
+{
+    s->end_reason = "room was needed for a new client"; /* one line is enough where there may be thousands a second */
+    give_up_login(s);
+    limits_disconnect(s->server->limits, counted_as(s));
+    s->counted = false;
+    if (s->phase != SESSION_GREETING && s->phase != SESSION_PROXY)
+        reply_text(s, 421, "4.3.2", "too many connections, and this one was idle");
+    close_at_once(s);
+}
+
+bool session_make_room(struct server *server, enum session_standing standing)
+{
+    struct session *s = TAILQ_FIRST(&server->waiting[standing]);
+    if (s == NULL)
+        return false;
+    if (standing == SESSION_KNOWN && clock_mono_ms() - s->last_activity_ms < KNOWN_PATIENCE_MS)
+        return false;
+    make_way(s);
+    return true;
 }
 
 static const char *const line_problems[] = {
@@ -280,9 +364,43 @@ static void line_offence(struct session *s, int result)
     session_close(s, 421, "4.7.0", "%s closing the connection", s->server->hostname);
 }
 
+/* A ClientHello begins so, and no command does. */
+static bool is_tls(const struct session *s)
+{
+    const struct buf *in = stream_input(s->stream);
+    return in->len >= 2 && in->data[0] == 0x16 && in->data[1] == 0x03 && !stream_is_secure(s->stream);
+}
+
+static void turn_tls_away(struct session *s)
+{
+    log_ended(s, s->listener->tls == LISTENER_TLS_STARTTLS
+                     ? "the client speaks TLS; this listener expects STARTTLS: use one with tls = implicit (port 465)"
+                     : "the client speaks TLS; this listener has none");
+    close_at_once(s);
+}
+
+/* It speaks and was not greeted yet (RFC 5321 section 4.3.1). */
+static bool take_early_talk(struct session *s)
+{
+    if (stream_input(s->stream)->len == 0)
+        return false;
+    if (is_tls(s)) {
+        turn_tls_away(s);
+        return false;
+    }
+    log_ended(s, "the client spoke before the greeting");
+    reply_text(s, 554, "5.5.1", "you spoke before the greeting");
+    close_at_once(s);
+    return false;
+}
+
 /* One line of the client; false when there is none yet. */
 static bool take_line(struct session *s)
 {
+    if (is_tls(s) && !s->reader.skipping) {
+        turn_tls_away(s);
+        return false;
+    }
     char *line;
     size_t len, max = session_offers_auth(s) ? SMTP_AUTH_LINE_MAX : SMTP_COMMAND_LINE_MAX;
     int r = smtp_line_take(&s->reader, stream_input(s->stream), max, s->normalises, &line, &len);
@@ -303,13 +421,15 @@ static bool take_line(struct session *s)
 static bool take_content(struct session *s)
 {
     struct buf *in = stream_input(s->stream);
-    if (in->len == 0)
+    size_t before = in->len;
+    if (before == 0)
         return false;
     s->last_activity_ms = clock_mono_ms();
     if (s->phase == SESSION_CHUNK)
         command_bdat_chunk(s, in);
     else
         command_data_content(s, in);
+    s->content_bytes += before - in->len;
     return true;
 }
 
@@ -317,6 +437,12 @@ static int begin(struct session *s)
 {
     if (s->listener->tls == LISTENER_TLS_IMPLICIT)
         return stream_start_tls_server(s->stream, s->server->tls, s->listener->client_certificates);
+    if (s->listener->greet_wait_ms > 0 && !s->trusted) {
+        s->phase = SESSION_HUSH;
+        s->greet_at_ms = clock_mono_ms() + (uint64_t)s->listener->greet_wait_ms;
+        check_by(s, s->greet_at_ms);
+        return 0;
+    }
     greet(s);
     return 0;
 }
@@ -331,7 +457,7 @@ static bool take_proxy_header(struct session *s)
     if (r == SMTP_PROXY_MORE && in->len <= SMTP_PROXY_MAX)
         return false;
     if (r != 0) {
-        log_info("ended: client=%s, listener=%s, reason=expected a PROXY header", s->client, s->listener->name);
+        log_ended(s, "expected a PROXY header");
         session_close(s, 421, "4.7.0", "%s expected a PROXY header", s->server->hostname);
         return false;
     }
@@ -349,24 +475,65 @@ static bool take_proxy_header(struct session *s)
     return true;
 }
 
+static bool has_reply_room(const struct session *s)
+{
+    return stream_writable_bytes(s->stream) >= REPLY_ROOM;
+}
+
+/* Waits for the rest of something. */
+static bool is_unfinished(const struct session *s)
+{
+    if (s->phase == SESSION_GREETING || s->phase == SESSION_PROXY)
+        return true;
+    return (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE) && has_reply_room(s) &&
+           (stream_input(s->stream)->len > 0 || s->reader.skipping);
+}
+
+static bool has_content_under_way(const struct session *s)
+{
+    return s->phase == SESSION_DATA || s->phase == SESSION_CHUNK ||
+           (s->phase == SESSION_COMMAND && s->transaction != NULL && s->transaction->content != NULL);
+}
+
+/* The client had its turn: what its clocks count now, and its place in line.  progress: something was complete. */
+static void settle(struct session *s, bool progress)
+{
+    smtp_line_reader_rest(&s->reader);
+    line_up(s, progress && s->phase != SESSION_CHUNK); /* the bytes of a chunk that is refused lead nowhere */
+    if (!is_unfinished(s)) {
+        s->unfinished_at_ms = 0;
+    } else if (progress || s->unfinished_at_ms == 0) {
+        s->unfinished_at_ms = clock_mono_ms();
+        check_by(s, s->unfinished_at_ms + (uint64_t)s->server->settings.command_time_limit_ms);
+    }
+    if (!has_content_under_way(s))
+        s->content_at_ms = s->content_bytes = 0;
+    else if (s->content_at_ms == 0)
+        s->content_at_ms = clock_mono_ms();
+}
+
 /* Carries out what the client has sent, until it is someone else's turn.  Replies gather meanwhile and leave together.
  */
 static void session_work(struct session *s)
 {
-    for (bool more = true; more && stream_writable_bytes(s->stream) >= REPLY_ROOM;) {
+    bool progress = false;
+    for (bool more = true; more && has_reply_room(s); progress |= more) {
         if (s->phase == SESSION_COMMAND && s->server->draining) {
             say_draining(s);
-            return;
+            break;
         }
         if (s->phase == SESSION_PROXY)
             more = take_proxy_header(s);
+        else if (s->phase == SESSION_HUSH)
+            more = take_early_talk(s);
         else if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE)
             more = take_line(s);
         else if (s->phase == SESSION_DATA || s->phase == SESSION_CHUNK)
             more = take_content(s);
         else
-            return;
+            break;
     }
+    settle(s, progress);
 }
 
 static void on_input(void *arg)
@@ -392,6 +559,7 @@ static void on_secure(void *arg)
         say_draining(s);
     else
         greet(s);
+    settle(s, true);
 }
 
 static void on_end(void *arg, const struct stream_end *end)
@@ -402,24 +570,66 @@ static void on_end(void *arg, const struct stream_end *end)
              "seconds=%llu, reason=%s",
              s->client, s->listener->name, s->helo, s->credential != NULL ? s->credential : "",
              stream_tls_text(s->stream), s->commands, s->accepted, s->errors,
-             (unsigned long long)((clock_mono_ms() - s->started_ms) / 1000), end->text);
+             (unsigned long long)((clock_mono_ms() - s->started_ms) / 1000),
+             s->end_reason != NULL ? s->end_reason : end->text);
     session_free(s);
     server_check_idle(server);
 }
 
-/* Armed once a period, not at each line: it looks when the client was last heard. */
-static void on_idle(void *arg)
+/* When its patience with the client ends, and what the client is told then. */
+static uint64_t patience_ends_ms(const struct session *s, const char **why)
+{
+    const struct settings_smtpd *set = &s->server->settings;
+    uint64_t idle_ms = (uint64_t)set->idle_timeout_ms, rate = (uint64_t)set->min_data_rate_bytes;
+    uint64_t end = s->last_activity_ms + idle_ms;
+    uint64_t unfinished = s->unfinished_at_ms + (uint64_t)set->command_time_limit_ms;
+    uint64_t content = rate > 0 ? s->content_at_ms + idle_ms + s->content_bytes * 1000 / rate : UINT64_MAX;
+    *why = "idle for too long";
+    if (s->unfinished_at_ms > 0 && unfinished < end) {
+        *why = "the command took too long";
+        end = unfinished;
+    }
+    if (s->content_at_ms > 0 && content < end) {
+        *why = "the message comes too slowly";
+        end = content;
+    }
+    return end;
+}
+
+static void lose_patience(struct session *s, const char *why)
+{
+    if (s->phase == SESSION_GREETING) {
+        log_ended(s, "no TLS handshake in time; a client that waits for a greeting first does not speak TLS");
+        close_at_once(s);
+    } else if (s->phase == SESSION_PROXY) {
+        log_ended(s, "no PROXY header in time");
+        close_at_once(s);
+    } else {
+        session_close(s, 421, "4.4.2", "%s %s", s->server->hostname, why);
+    }
+}
+
+/* Set once a period, not at each line: it looks at what happened meanwhile. */
+static void on_clock(void *arg)
 {
     struct session *s = arg;
-    uint64_t silent = clock_mono_ms() - s->last_activity_ms, limit = (uint64_t)s->server->settings.idle_timeout_ms;
-    if (s->phase == SESSION_AUTH_WAIT || s->phase == SESSION_COMMIT) {
-        timer_set_ms(&s->idle, limit);
-    } else if (silent < limit) {
-        timer_set_ms(&s->idle, limit - silent);
-    } else if (s->phase == SESSION_GREETING || s->phase == SESSION_PROXY) {
-        stream_close_after_flush(s->stream);
+    const char *why;
+    uint64_t now = clock_mono_ms();
+    s->check_at_ms = 0;
+    if (s->phase == SESSION_CLOSING)
+        return;
+    if (s->phase == SESSION_HUSH && now >= s->greet_at_ms)
+        greet(s);
+    if (s->phase == SESSION_HUSH) {
+        check_by(s, s->greet_at_ms);
+    } else if (s->phase == SESSION_AUTH_WAIT || s->phase == SESSION_COMMIT) {
+        check_by(s, now + (uint64_t)s->server->settings.idle_timeout_ms);
     } else {
-        session_close(s, 421, "4.4.2", "%s idle for too long", s->server->hostname);
+        uint64_t end = patience_ends_ms(s, &why);
+        if (now < end)
+            check_by(s, end);
+        else
+            lose_patience(s, why);
     }
 }
 
@@ -440,6 +650,7 @@ void session_resume(struct session *s, enum session_phase phase)
         say_draining(s);
     else
         stream_resume_input(s->stream);
+    settle(s, true);
 }
 
 void session_judge_client(struct session *s)
@@ -463,13 +674,13 @@ static const struct stream_ops session_stream = {
 static int session_open(struct session *s)
 {
     uint64_t idle_ms = (uint64_t)s->server->settings.idle_timeout_ms;
-    int r = timer_init(&s->idle, s->server->loop, on_idle, s);
-    if (r == 0)
-        r = timer_set_ms(&s->idle, idle_ms);
+    int r = timer_init(&s->clock, s->server->loop, on_clock, s);
     if (r < 0)
         return r;
+    check_by(s, s->started_ms + idle_ms);
     /* Behind our own time-out, for a client that does not even read the 421. */
     stream_set_timeout_ms(s->stream, idle_ms + STREAM_GRACE_MS);
+    stream_set_output_limit_ms(s->stream, idle_ms);
     if (listener_networks_hold(&s->listener->proxy_networks, &s->peer)) {
         s->phase = SESSION_PROXY;
         return 0;
@@ -486,18 +697,21 @@ int session_new(struct server *server, const struct settings_listener *listener,
     }
     *s = (struct session){.server = server, .listener = listener, .peer = *peer, .phase = SESSION_GREETING};
     s->proxied = listener_counts_as(listener, peer) == NULL;
+    s->standing = SESSION_BUSY; /* in no line yet */
     s->started_ms = s->last_activity_ms = clock_mono_ms();
     session_judge_client(s);
     smtp_line_reader_init(&s->reader);
     net_format_host(peer, s->client);
     s->stream = stream_new(server->loop, fd, &session_stream, s, INPUT_LIMIT, OUTPUT_LIMIT);
     if (s->stream == NULL || session_open(s) < 0) {
-        timer_deinit(&s->idle);
+        timer_deinit(&s->clock);
         stream_free(s->stream);
         free(s);
         return -ENOMEM;
     }
+    s->counted = true;
     TAILQ_INSERT_TAIL(&server->sessions, s, link);
+    settle(s, true);
     log_debug("connect: client=%s, listener=%s", s->client, listener->name);
     return 0;
 }

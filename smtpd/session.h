@@ -14,6 +14,7 @@
 enum session_phase {
     SESSION_PROXY,         /* a load balancer's: it says who the client is */
     SESSION_GREETING,      /* TLS handshake of an implicit-TLS listener */
+    SESSION_HUSH,          /* nobody's: a client that speaks now is turned away */
     SESSION_COMMAND,       /* the client's: a command */
     SESSION_AUTH_RESPONSE, /* the client's: its answer to a challenge */
     SESSION_AUTH_WAIT,     /* ours: auth is asked */
@@ -44,8 +45,12 @@ struct session {
     struct server *server;
     const struct settings_listener *listener;
     struct stream *stream;
-    struct timer idle;
-    uint64_t last_activity_ms, started_ms;
+    struct timer clock; /* fires at check_at_ms or before, and looks at all of these */
+    uint64_t started_ms, last_activity_ms, check_at_ms;
+    uint64_t greet_at_ms;      /* SESSION_HUSH */
+    uint64_t unfinished_at_ms; /* when a command, handshake or PROXY header began that is not complete; 0 = none */
+    uint64_t content_at_ms, content_bytes; /* when the content under way began, 0 = none; what came of it */
+    bool counted;                          /* in the limits */
     struct net_address peer;
     bool proxied;              /* peer is a proxy that has not told of its client, and counts as nobody */
     char client[NET_TEXT_MAX]; /* address without port, for the log and the trace field */
@@ -70,12 +75,18 @@ struct session {
     struct auth_exchange *exchange;
     struct transaction *transaction; /* NULL between messages */
     unsigned commands, errors, failed_logins, accepted;
-    TAILQ_ENTRY(session) link;
+    const char *end_reason; /* for the log; NULL = as the stream says */
+    enum session_standing standing;
+    TAILQ_ENTRY(session) link, turn; /* turn: in server's list of its standing */
 };
 
 /* Takes the connection and its place in the limits; fd is closed in any case.  0 or -ENOMEM. */
 int session_new(struct server *server, const struct settings_listener *listener, int fd,
                 const struct net_address *peer);
+
+/* Ends the one of this standing that has shown no progress for longest.  false: there is none, or none for long enough.
+ */
+bool session_make_room(struct server *server, enum session_standing standing);
 
 /* What its address is good for here; again when a proxy told of another. */
 void session_judge_client(struct session *s);

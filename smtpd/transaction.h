@@ -11,6 +11,7 @@ struct transaction {
     struct session *session; /* NULL: the client went away while the message was committed */
     struct smtp_mail mail;
     struct recipients recipients;
+    unsigned overshoot; /* recipients beyond max_recipients */
     struct content *content; /* from DATA on */
     bool committing;
     struct once *once; /* where the key of its header is ours; NULL = it has none, or it is not ours */

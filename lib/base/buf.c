@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define BUF_FIRST_ALLOCATION 256
+#define BUF_TRIM_FROM        2048
 
 void buf_init(struct buf *b, size_t limit)
 {
@@ -141,6 +142,19 @@ void buf_release(struct buf *b)
 {
     if (b->len == 0)
         buf_deinit(b);
+}
+
+void buf_trim(struct buf *b)
+{
+    buf_release(b);
+    if (b->capacity < BUF_TRIM_FROM || b->len >= b->capacity / 4)
+        return;
+    struct buf small;
+    buf_init(&small, b->limit);
+    if (buf_append(&small, b->data, b->len) < 0)
+        return; /* stays where it is */
+    buf_deinit(b);
+    *b = small;
 }
 
 const char *buf_str(const struct buf *b)

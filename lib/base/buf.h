@@ -41,6 +41,8 @@ void buf_clear(struct buf *b);
 void buf_truncate(struct buf *b, size_t n);
 /* Gives the memory back when the buffer is empty: what an idle session calls. */
 void buf_release(struct buf *b);
+/* The same, and when little of a large allocation is in use it moves to a small one: for what waits with half a line. */
+void buf_trim(struct buf *b);
 
 /* The content as a C string; "" when empty. */
 const char *buf_str(const struct buf *b);

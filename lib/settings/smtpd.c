@@ -56,15 +56,28 @@ static const struct conf_param params[] = {
     {"max_login_attempts", CONF_INT, AT(max_login_attempts), "3", 1, 100, NULL,
      "Failed logins after which a session is ended"},
     {"max_connections", CONF_INT, AT(max_connections), "10000", 1, 1000000, NULL,
-     "Simultaneous sessions in all, counted over all smtpd processes"},
+     "Simultaneous sessions in all, counted over all smtpd processes; when so many are there, whoever has been idle "
+     "longest makes room for a new client, those who have not logged in first"},
     {"max_connections_per_address", CONF_INT, AT(max_connections_per_address), "0", 0, 1000000, NULL,
      "Simultaneous sessions of one client address with all smtpd processes; 0 = any number"},
+    {"max_connections_per_network", CONF_INT, AT(max_connections_per_network), "0", 0, 1000000, NULL,
+     "Simultaneous sessions of one client network with all smtpd processes; 0 = any number"},
+    {"network_prefix_ipv4", CONF_INT, AT(network_prefix_ipv4), "24", 0, 32, NULL,
+     "Bits of an IPv4 address that tell its network, for max_connections_per_network"},
+    {"network_prefix_ipv6", CONF_INT, AT(network_prefix_ipv6), "56", 0, 64, NULL,
+     "Bits of an IPv6 address that tell its network, for max_connections_per_network"},
     {"connections_per_minute", CONF_INT, AT(connections_per_minute), "0", 0, 10000000, NULL,
      "New sessions of one client address a minute, counted over all smtpd processes; 0 = any number"},
     {"failed_logins_per_minute", CONF_INT, AT(failed_logins_per_minute), "10", 0, 1000000, NULL,
      "Failed logins of one client address a minute before it has to wait, counted over all smtpd processes; 0 = any "
      "number"},
-    {"idle_timeout", CONF_DURATION, AT(idle_timeout_ms), "5m", 1000, 86400000, NULL, "How long a client may be silent"},
+    {"idle_timeout", CONF_DURATION, AT(idle_timeout_ms), "5m", 1000, 86400000, NULL,
+     "How long a client may be silent, and how long it may leave replies unread"},
+    {"command_time_limit", CONF_DURATION, AT(command_time_limit_ms), "1m", 1000, 86400000, NULL,
+     "How long a client may take for one command once it began it, for the TLS handshake of a listener with tls = "
+     "implicit, and for a PROXY header"},
+    {"min_data_rate", CONF_SIZE, AT(min_data_rate_bytes), "100", 0, GIB, NULL,
+     "Bytes a second at which the content of a message must come on average, after a first idle_timeout; 0 = any"},
     {"min_free_space", CONF_SIZE, AT(min_free_space_bytes), "100M", 0, 1024 * GIB, NULL,
      "Free space on the queue's file system below which no mail is taken; 0 = not checked"},
     {"auth_mechanisms", CONF_LIST, AT(auth_mechanisms), "PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS EXTERNAL", 0, 0,
@@ -117,6 +130,9 @@ static const struct conf_param listener_params[] = {
      "Networks of proxies that may tell of their clients by XCLIENT"},
     {"proxy_networks", CONF_NETWORKS, AT_LISTENER(proxy_networks), "", 0, 0, NULL,
      "Networks of load balancers that begin each connection with a PROXY header, version 1 or 2"},
+    {"greet_wait", CONF_DURATION, AT_LISTENER(greet_wait_ms), "0", 0, 60000, NULL,
+     "How long the greeting waits for clients that speak before it, as only junk senders do, and are turned away; 0 = "
+     "not at all; trusted networks are greeted at once"},
     {0},
 };
 

@@ -31,6 +31,7 @@ struct settings_listener {
     struct conf_list discard_ehlo_keywords;
     int bare_line_ends; /* enum listener_line_ends */
     struct conf_networks normalise_networks, xclient_networks, proxy_networks;
+    int64_t greet_wait_ms; /* 0 = greet at once */
 };
 
 /* certificate "example" { ... }: for clients that name a host of it (SNI). */
@@ -50,9 +51,10 @@ struct settings_smtpd {
     char *lane_header, *idempotency_header; /* "" = none */
     int64_t future_release_max_ms;
     int64_t max_errors, max_login_attempts;
-    int64_t max_connections, max_connections_per_address;
+    int64_t max_connections, max_connections_per_address, max_connections_per_network;
+    int64_t network_prefix_ipv4, network_prefix_ipv6;
     int64_t connections_per_minute, failed_logins_per_minute;
-    int64_t idle_timeout_ms;
+    int64_t idle_timeout_ms, command_time_limit_ms, min_data_rate_bytes;
     int64_t min_free_space_bytes;
     struct conf_list auth_mechanisms;
     int tls_min_version; /* index into 1.2, 1.3 */

@@ -13,6 +13,12 @@ void smtp_line_reader_deinit(struct smtp_line_reader *reader)
     buf_deinit(&reader->line);
 }
 
+void smtp_line_reader_rest(struct smtp_line_reader *reader)
+{
+    buf_clear(&reader->line);
+    buf_release(&reader->line);
+}
+
 static int line_offence(struct buf *in, size_t at, int result)
 {
     buf_consume(in, at + 1);

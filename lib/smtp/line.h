@@ -30,6 +30,9 @@ struct smtp_line_reader {
 void smtp_line_reader_init(struct smtp_line_reader *reader);
 void smtp_line_reader_deinit(struct smtp_line_reader *reader);
 
+/* Between lines: gives the memory of the last one back. */
+void smtp_line_reader_rest(struct smtp_line_reader *reader);
+
 /* The next line of at most max bytes with its CRLF; lf_ends: an LF alone ends it too, else it is an offence.  0: *line
  * is its text, NUL-terminated, the caller's to write in until the next call; nothing of it stays in the memory of in
  * (it may be a password).  Else an enum smtp_line_result or -ENOMEM. */

@@ -13,10 +13,14 @@ static int fail(struct channel *c, const char *during)
 {
     c->broken = true;
     free(c->text);
+    int code = ERR_GET_REASON(ERR_peek_error());
+    bool alien = code == SSL_R_WRONG_VERSION_NUMBER || code == SSL_R_HTTP_REQUEST || code == SSL_R_HTTPS_PROXY_REQUEST;
     const char *reason = tls_take_reason();
     long verify = SSL_get_verify_result(c->ssl);
     if (!SSL_is_init_finished(c->ssl) && verify != X509_V_OK && SSL_get_verify_mode(c->ssl) != SSL_VERIFY_NONE)
         c->text = text_format("%s: %s: %s", during, reason, X509_verify_cert_error_string(verify));
+    else if (!SSL_is_init_finished(c->ssl) && alien)
+        c->text = text_format("%s: the peer does not speak TLS (%s)", during, reason);
     else
         c->text = text_format("%s: %s", during, reason);
     return -EPROTO;

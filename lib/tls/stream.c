@@ -34,6 +34,7 @@ struct stream {
     bool writable; /* the socket may take more */
     int read_wants, write_wants, handshake_wants; /* which readiness the next attempt needs: IO_READ or IO_WRITE */
     bool paused, peer_closed, closing;
+    bool hurried;    /* closing waits for nobody */
     bool announce;   /* bytes came that on_input was not called for */
     bool announcing; /* on_input is running */
     bool went;       /* bytes left that on_drained was not called for */
@@ -42,7 +43,8 @@ struct stream {
     struct task soon;
     struct timer clock;
     uint64_t timeout_ms, moved_at_ms, deadline_at_ms, clock_at_ms;
-    SSL *handshaker; /* GOING_SECURE: becomes the channel's when the plain text has left */
+    uint64_t output_limit_ms, blocked_at_ms; /* since when the socket has not taken all; 0 = it has */
+    SSL *handshaker;                         /* GOING_SECURE: becomes the channel's when the plain text has left */
     struct tls_server *server;
     struct tls_client *client;
     char *peer_name;
@@ -117,7 +119,9 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t next_alarm(const struct stream *s)
 {
-    return earlier(s->timeout_ms > 0 ? s->moved_at_ms + s->timeout_ms : 0, s->deadline_at_ms);
+    uint64_t silent = s->timeout_ms > 0 ? s->moved_at_ms + s->timeout_ms : 0;
+    uint64_t blocked = s->output_limit_ms > 0 && s->blocked_at_ms > 0 ? s->blocked_at_ms + s->output_limit_ms : 0;
+    return earlier(earlier(silent, blocked), s->deadline_at_ms);
 }
 
 /* The timer is only ever moved forward here; when it fires too early it is set again for the rest.  So a busy stream
@@ -142,6 +146,8 @@ static void check_clock(struct stream *s)
     } else if (s->timeout_ms > 0 && now >= s->moved_at_ms + s->timeout_ms) {
         end(s, STREAM_END_TIMED_OUT, ETIMEDOUT,
             s->phase == CONNECTING ? "connection attempt timed out" : "connection timed out");
+    } else if (s->output_limit_ms > 0 && s->blocked_at_ms > 0 && now >= s->blocked_at_ms + s->output_limit_ms) {
+        end(s, STREAM_END_TIMED_OUT, ETIMEDOUT, "the peer does not read what is sent to it");
     }
 }
 
@@ -276,6 +282,8 @@ static void sent(struct stream *s, size_t n)
     if (s->phase == GOING_SECURE)
         s->plain_left -= n;
     s->moved_at_ms = clock_mono_ms();
+    if (s->output.len == 0)
+        s->blocked_at_ms = 0;
     s->went = true;
 }
 
@@ -285,6 +293,7 @@ static void stop_sending(struct stream *s, int r)
 {
     s->write_error = r;
     buf_clear(&s->output);
+    s->blocked_at_ms = 0;
     s->plain_left = 0;
     s->readable = true;
     if (s->phase == GOING_SECURE || s->closing)
@@ -304,6 +313,8 @@ static bool push(struct stream *s)
             moved = true;
         } else if (r == CHANNEL_WANTS_WRITE) {
             s->writable = false;
+            if (s->blocked_at_ms == 0)
+                s->blocked_at_ms = clock_mono_ms();
         } else if (r == CHANNEL_WANTS_READ) {
             s->readable = false;
         } else {
@@ -331,15 +342,19 @@ static bool drain(struct stream *s)
 
 static void say_goodbye(struct stream *s)
 {
-    if (over(s) || !s->closing || sendable(s) > 0 || s->phase == LINGERING)
+    if (over(s) || !s->closing || (sendable(s) > 0 && !s->hurried) || s->phase == LINGERING)
         return;
     if (s->phase == CONNECTING) {
         end(s, STREAM_END_CLOSED, 0, "closed");
         return;
     }
+    channel_goodbye(&s->channel);
+    if (s->hurried) {
+        end(s, STREAM_END_CLOSED, 0, "closed");
+        return;
+    }
     /* Closing a socket with unread bytes resets the connection, and the reset may overtake our last reply: so read on
      * until the peer closes too, for a moment. */
-    channel_goodbye(&s->channel);
     s->phase = LINGERING;
     s->timeout_ms = 0;
     s->deadline_at_ms = clock_mono_ms() + LINGER_MS;
@@ -410,7 +425,7 @@ static void watch_what_matters(struct stream *s)
 
 static void give_memory_back(struct stream *s)
 {
-    buf_release(&s->input);
+    buf_trim(&s->input);
     buf_release(&s->output);
 }
 
@@ -642,6 +657,18 @@ void stream_close_after_flush(struct stream *s)
 {
     s->closing = true;
     wake(s);
+}
+
+void stream_close_at_once(struct stream *s)
+{
+    s->hurried = true;
+    stream_close_after_flush(s);
+}
+
+void stream_set_output_limit_ms(struct stream *s, uint64_t ms)
+{
+    s->output_limit_ms = ms;
+    set_clock(s);
 }
 
 void stream_set_timeout_ms(struct stream *s, uint64_t ms)

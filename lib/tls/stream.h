@@ -2,7 +2,7 @@
  *
  * A stream owns its descriptor, an input buffer that it fills and its owner consumes, and an output buffer that it
  * sends: what the owner writes while it handles one event leaves in one write (one TLS record if it fits) when the
- * event is over. Both buffers are bounded, and both give their memory back while they are empty.
+ * event is over. Both buffers are bounded, and both give their memory back while they are empty or nearly so.
  *
  * All callbacks run from the loop, never from inside the function that caused them.  A callback may call any function
  * of the stream, stream_free included.  The process must ignore SIGPIPE (lib/service does). */
@@ -27,7 +27,7 @@ enum stream_end_reason {
     STREAM_END_PEER,           /* the peer closed the connection */
     STREAM_END_RESET,          /* the connection broke (reset, unreachable, …) */
     STREAM_END_CONNECT_FAILED, /* the connection never came about */
-    STREAM_END_TIMED_OUT,      /* nothing moved for stream_set_timeout_ms */
+    STREAM_END_TIMED_OUT,      /* nothing moved for stream_set_timeout_ms, or the peer reads too slowly */
     STREAM_END_DEADLINE,       /* stream_set_deadline_ms passed */
     STREAM_END_TLS_FAILED,     /* handshake, verification or record layer */
     STREAM_END_NO_MEMORY,
@@ -93,9 +93,13 @@ size_t stream_pending_output(const struct stream *s);
 /* Sends what waits, says goodbye (close_notify, FIN), ignores further input and ends with STREAM_END_CLOSED when the
  * peer closed too or after two seconds. */
 void stream_close_after_flush(struct stream *s);
+/* The same without waiting, neither for what the socket does not take at once nor for the peer: when room is needed. */
+void stream_close_at_once(struct stream *s);
 
 /* The stream ends when neither input nor output moved for that long; starts anew with each call.  0 = never. */
 void stream_set_timeout_ms(struct stream *s, uint64_t ms);
+/* The stream ends when output waits on a full socket, and has not all left that long after; 0 = never. */
+void stream_set_output_limit_ms(struct stream *s, uint64_t ms);
 /* The stream ends that long from now whatever moves; 0 = never. */
 void stream_set_deadline_ms(struct stream *s, uint64_t ms);
 

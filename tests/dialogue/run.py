@@ -24,6 +24,7 @@ LISTENERS = {
             "PIPELINING SIZE 8BITMIME DSN SMTPUTF8 CHUNKING DELIVERBY MT-PRIORITY LIMITS HELP",
     "proxied": "tls = none\n trusted_networks = 192.0.2.0/24 2001:db8::/32\n proxy_networks = 127.0.0.0/8",
     "behind": "tls = none\n trusted_networks = 192.0.2.0/24\n xclient_networks = 127.0.0.0/8",
+    "hushed": "tls = starttls\n trusted_networks = 192.0.2.0/24\n greet_wait = 300ms\n proxy_networks = 127.0.0.1",
 }
 
 

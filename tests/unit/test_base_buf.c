@@ -97,6 +97,30 @@ static void cuts_and_consumes(void **state)
     buf_deinit(&b);
 }
 
+static void trims_what_little_needs(void **state)
+{
+    struct buf b;
+    buf_init(&b, 100000);
+    assert_int_equal(buf_append_str(&b, "xxabc"), 0);
+    assert_int_equal(buf_reserve(&b, 16000), 0);
+    buf_consume(&b, 2);
+    buf_trim(&b);
+    assert_holds(&b, "abc");
+    assert_true(b.capacity < 1000);
+    assert_int_equal(b.limit, 100000);
+    for (int i = 0; i < 2000; i++)
+        assert_int_equal(buf_append_char(&b, 'd'), 0);
+    const char *place = b.base;
+    buf_trim(&b); /* half of it is needed */
+    assert_ptr_equal(b.base, place);
+    buf_clear(&b);
+    buf_trim(&b);
+    assert_null(b.base);
+    assert_int_equal(buf_append_str(&b, "again"), 0);
+    assert_holds(&b, "again");
+    buf_deinit(&b);
+}
+
 /* After buf_reserve alone (a read that brought nothing) the content is still a C string. */
 static void reserve_keeps_the_text(void **state)
 {
@@ -143,9 +167,9 @@ static void window_slides(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(starts_empty),      cmocka_unit_test(keeps_the_limit),
-        cmocka_unit_test(cuts_and_consumes), cmocka_unit_test(reserve_keeps_the_text),
-        cmocka_unit_test(window_slides),
+        cmocka_unit_test(starts_empty),           cmocka_unit_test(keeps_the_limit),
+        cmocka_unit_test(cuts_and_consumes),      cmocka_unit_test(trims_what_little_needs),
+        cmocka_unit_test(reserve_keeps_the_text), cmocka_unit_test(window_slides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -316,6 +316,83 @@ static void test_close_after_flush(void **state)
     side_close(&a);
 }
 
+static void close_at_once(bool secure)
+{
+    struct side a, b;
+    open_pair(&a, &b, SMALL);
+    if (secure)
+        secure_pair(&a, &b);
+    stream_write_str(a.stream, "421 go\r\n");
+    stream_close_at_once(a.stream);
+    turn(1);
+    assert_true(a.ended); /* although the peer has not closed */
+    assert_int_equal(a.reason, STREAM_END_CLOSED);
+    side_close(&a);
+    TURN_UNTIL(b.ended);
+    assert_string_equal(buf_str(&b.got), "421 go\r\n");
+    assert_int_equal(b.reason, STREAM_END_PEER);
+    side_close(&b);
+}
+
+static void test_close_at_once(void **state)
+{
+    close_at_once(false);
+    close_at_once(true);
+}
+
+/* What the socket does not take is not waited for, nor is a handshake. */
+static void test_close_at_once_with_a_deaf_peer(void **state)
+{
+    struct side a;
+    int fds[2];
+    for (int handshake = 0; handshake < 2; handshake++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        side_open(&a, fds[0], 4 << 20);
+        if (handshake) {
+            assert_int_equal(stream_start_tls_server(a.stream, server, false), 0);
+            turn(1);
+        }
+        a.to_send = 4 << 20;
+        feed(&a);
+        turn(3);
+        assert_true(stream_pending_output(a.stream) > 0);
+        stream_close_at_once(a.stream);
+        turn(1);
+        assert_true(a.ended);
+        assert_int_equal(a.reason, STREAM_END_CLOSED);
+        side_close(&a);
+        close(fds[1]);
+    }
+}
+
+/* A peer that reads a little now and then moves something, and yet is let go; one that reads all is not. */
+static void test_output_limit(void **state)
+{
+    struct side a;
+    int fds[2];
+    char bytes[4096];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    side_open(&a, fds[0], 4 << 20);
+    stream_set_output_limit_ms(a.stream, 150);
+    stream_write_str(a.stream, "220 hello\r\n");
+    turn(2);
+    usleep(200000);
+    turn(2);
+    assert_false(a.ended);
+    a.to_send = 4 << 20;
+    feed(&a);
+    for (int i = 0; i < 200 && !a.ended; i++) {
+        turn(1);
+        usleep(10000);
+        assert_true(read(fds[1], bytes, sizeof(bytes)) > 0);
+    }
+    assert_true(a.ended);
+    assert_int_equal(a.reason, STREAM_END_TIMED_OUT);
+    assert_string_equal(a.text, "the peer does not read what is sent to it");
+    side_close(&a);
+    close(fds[1]);
+}
+
 static void test_linger_is_bounded(void **state)
 {
     struct side a;
@@ -508,7 +585,8 @@ static void test_handshake_failures(void **state)
         bool closes;
         const char *want;
     } cases[] = {
-        {"EHLO plain.example\r\n", false, "TLS handshake: "},
+        {"EHLO plain.example\r\n", false, "TLS handshake: the peer does not speak TLS ("},
+        {"GET / HTTP/1.1\r\n\r\n", false, "TLS handshake: the peer does not speak TLS ("},
         {"", true, "TLS handshake: connection closed by peer"},
         {"\x16\x03\x01\xff\xff", false, "TLS handshake: "},
     };
@@ -809,6 +887,9 @@ int main(void)
         cmocka_unit_test(test_end_waits_for_paused_input),
         cmocka_unit_test(test_time_outs),
         cmocka_unit_test(test_close_after_flush),
+        cmocka_unit_test(test_close_at_once),
+        cmocka_unit_test(test_close_at_once_with_a_deaf_peer),
+        cmocka_unit_test(test_output_limit),
         cmocka_unit_test(test_linger_is_bounded),
         cmocka_unit_test(test_last_reply_before_reset_is_heard),
         cmocka_unit_test(test_free_inside_callbacks),
