@@ -191,17 +191,17 @@ def test_a_message_far_beyond_the_limit_in_chunks(small):
         field = b"From: a@sender.test\r\n\r\n"
         client.send(f"BDAT {len(field)}\r\n".encode() + field)
         client.expect(250)
-        counts = client.count(itertools.chain.from_iterable(
-            (f"BDAT {chunk}\r\n".encode(), b"x" * chunk) for _ in range(MESSAGE // chunk)))
+        counts = client.count(itertools.chain(itertools.chain.from_iterable(
+            (f"BDAT {chunk}\r\n".encode(), b"x" * chunk) for _ in range(MESSAGE // chunk)), [b"QUIT\r\n"]))
         taken = (LIMIT - len(field)) // chunk
-        assert counts == {250: taken, 552: 1, 503: 19, 421: 1}  # twenty errors
+        assert counts == {250: taken, 552: 1, 503: MESSAGE // chunk - taken - 1}  # all of it is one error
 
 
 def test_a_message_that_tells_its_size(small):
     with Raw(small) as client, Watched(small):
         client.say("EHLO client.test", 250)
         client.say(f"MAIL FROM:<a@sender.test> SIZE={MESSAGE}", 552, "5.3.4")
-        client.say(f"MAIL FROM:<a@sender.test> SIZE={2**64}", 501)
+        client.say(f"MAIL FROM:<a@sender.test> SIZE={2**64}", 552, "5.3.4")
         client.say(f"MAIL FROM:<a@sender.test> SIZE={LIMIT}", 250)
 
 
