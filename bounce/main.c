@@ -1,9 +1,10 @@
 /* posthouse-bounce: tells senders what became of their mail, and remembers the addresses that failed for good.
  *
  * user     posthouse-bounce, groups posthouse-inject and posthouse-suppression; root folder: run_directory
- * opens    tmp/ and new/ of the queue (to create in), the suppression list (to write)
+ * opens    tmp/ and new/ of the queue (to create in), the suppression list (to write), the counts of usage (to write)
  * peers    qmgr (BOUNCE comes, BOUNCED and SUBMITTED go) */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/text.h"
 #include "log/log.h"
@@ -18,6 +19,7 @@ static struct {
     bool settings_loaded;
     struct injector *injector;
     struct suppression *suppression;
+    struct usage *usage;
     struct office *office;
     struct ipc_client *qmgr;
 } bounce;
@@ -71,6 +73,16 @@ static void journal_trouble(void *arg, const char *what, int err)
     log_warning("journal: %s: %s; notices are flushed one by one meanwhile", what, text_errno(err));
 }
 
+static int open_usage(struct service *s)
+{
+    char *path = text_format("%s/usage", s->shared.state_directory);
+    int r = path != NULL ? usage_open(path, &bounce.usage) : -ENOMEM;
+    if (r < 0)
+        log_error("%s/usage: %s", s->shared.state_directory, text_errno(r));
+    free(path);
+    return r;
+}
+
 static int prepare(struct service *s)
 {
     int r = load_settings(s);
@@ -92,7 +104,7 @@ static int prepare(struct service *s)
     if (r < 0)
         log_error("suppression_database = %s: can not be opened for writing: %s", s->shared.suppression_database,
                   text_errno(r));
-    return r;
+    return r == 0 ? open_usage(s) : r;
 }
 
 static int start(struct service *s)
@@ -102,6 +114,7 @@ static int start(struct service *s)
                                        .hostname = s->shared.hostname,
                                        .injector = bounce.injector,
                                        .suppression = bounce.suppression,
+                                       .usage = bounce.usage,
                                        .channel = qmgr_channel,
                                        .idle = on_idle,
                                        .arg = s};
@@ -133,6 +146,7 @@ static void stop(struct service *s)
         injector_free(bounce.injector);
     if (bounce.suppression != NULL)
         suppression_free(bounce.suppression);
+    usage_close(bounce.usage);
     if (bounce.settings_loaded)
         conf_free(&settings_bounce_schema, &bounce.settings);
 }

@@ -223,6 +223,7 @@ static void prepare_work(struct offload_job *step)
     const struct ipc_bounce *b = about(r);
     const struct office_setup *s = &r->office->setup;
     remember_failures(s->suppression, s->settings, b, &r->remembered);
+    remember_bounces(s->usage, s->settings, b, &r->remembered);
     if (r->owed.to != NULL)
         r->read_error = original_read(r->fd, b->content_offset, b->content_length, returns_all(b),
                                       (size_t)s->settings->bounce_size_limit_bytes, &r->original);
@@ -240,6 +241,14 @@ static void log_remembered(const struct report *r)
                     "bounce: the suppression list can not be written: %s; the sender is told all the same, and the "
                     "next failure will be remembered",
                     text_errno(r->remembered.error));
+    if (r->remembered.frozen > 0)
+        log_message(LOG_LEVEL_WARNING, b->queue_id,
+                    "frozen: credential=%s, bounced=%" PRIu32 ", recipients=%" PRIu32
+                    ", its mail is put off at MAIL until 'posthouse user thaw'",
+                    b->credential, r->remembered.day_bounced, r->remembered.day_recipients);
+    else if (r->remembered.frozen < 0)
+        log_message(LOG_LEVEL_WARNING, b->queue_id, "bounces of credential %s can not be counted: %s", b->credential,
+                    text_errno(r->remembered.frozen));
 }
 
 static void prepare_done(struct offload_job *step)

@@ -11,6 +11,7 @@
 #include "queue/inject.h"
 #include "settings/bounce.h"
 #include "store/suppression.h"
+#include "store/usage.h"
 
 struct office;
 
@@ -20,6 +21,7 @@ struct office_setup {
     const char *hostname;
     struct injector *injector;
     struct suppression *suppression; /* used by the office's helper thread from now on */
+    struct usage *usage;             /* likewise; NULL = bounces of a credential are not counted */
     /* The way to qmgr while there is one, else NULL. */
     struct ipc_channel *(*channel)(void *arg);
     /* The last report in hand was finished. */

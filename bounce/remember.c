@@ -69,3 +69,16 @@ void remember_failures(struct suppression *list, const struct settings_bounce *s
             out->error = e;
     }
 }
+
+void remember_bounces(struct usage *usage, const struct settings_bounce *settings, const struct ipc_bounce *b,
+                      struct remembered *out)
+{
+    const struct usage_freeze rule = {.percent = settings->freeze_percent, .bounces = settings->freeze_bounces};
+    uint32_t hard = 0;
+    if (usage == NULL || b->credential[0] == '\0' || b->kind != BOUNCE_FAILED)
+        return;
+    for (uint32_t i = 0; i < b->recipients_count && i < IPC_RECIPIENTS_MAX; i++)
+        hard += failure_is_hard(out->class[i]);
+    if (hard > 0)
+        out->frozen = usage_bounced(usage, b->credential, hard, &rule, &out->day_bounced, &out->day_recipients);
+}

@@ -1,7 +1,9 @@
 /* posthouse user ...: the credentials database. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "ctl/commands.h"
@@ -10,6 +12,7 @@
 #include "mail/senders.h"
 #include "settings/auth.h"
 #include "store/credentials.h"
+#include "store/usage.h"
 
 static int open_database(struct ctl *c, struct credentials **out)
 {
@@ -179,19 +182,36 @@ int user_passwd(struct ctl *c, const struct args *a)
     return status;
 }
 
+/* Where smtpd and bounce count what each sends.  NULL: not there yet, so nobody is frozen, or *r tells. */
+static struct usage *open_usage(const struct ctl *c, int *r)
+{
+    struct usage *usage = NULL;
+    char *path = text_format("%s/usage", c->shared.state_directory);
+    *r = path == NULL ? -ENOMEM : access(path, F_OK) < 0 ? 0 : usage_open(path, &usage);
+    free(path);
+    return usage;
+}
+
 static const struct listing_column columns[] = {
-    {"name", "NAME", 24},       {"tenant", "TENANT", 12}, {"lane", "LANE", 13},
-    {"enabled", "ENABLED", 7},  {"created", "ADDED", 19}, {"changed", "CHANGED", 19},
-    {"senders", "SENDERS", 20}, {"note", "NOTE", 0},      {NULL, NULL, 0},
+    {"name", "NAME", 24},     {"tenant", "TENANT", 12}, {"lane", "LANE", 13},       {"enabled", "ENABLED", 7},
+    {"frozen", "FROZEN", 19}, {"created", "ADDED", 19}, {"changed", "CHANGED", 19}, {"senders", "SENDERS", 20},
+    {"note", "NOTE", 0},      {NULL, NULL, 0},
+};
+
+struct user_listing {
+    struct listing listing;
+    struct usage *usage;
 };
 
 static int show_row(const struct credential *row, void *arg)
 {
-    struct listing *l = arg;
+    struct user_listing *u = arg;
+    struct listing *l = &u->listing;
     listing_text(l, row->name);
     listing_text(l, row->tenant);
     listing_text(l, row->bulk ? "bulk" : "transactional");
     listing_bool(l, row->enabled);
+    listing_time(l, u->usage != NULL ? usage_frozen_since_s(u->usage, row->name) : 0);
     listing_time(l, row->created_s);
     listing_time(l, row->changed_s);
     listing_text(l, row->senders);
@@ -202,14 +222,18 @@ static int show_row(const struct credential *row, void *arg)
 int user_list(struct ctl *c, const struct args *a)
 {
     struct credentials *db = NULL;
-    struct listing l;
-    int r = credentials_open_reader(c->shared.credentials_database, &db);
+    struct user_listing l = {0};
+    int unreadable, r = credentials_open_reader(c->shared.credentials_database, &db);
     if (r < 0 && r != -ENOENT)
         return ctl_say(CTL_FAILED, "%s: %s", c->shared.credentials_database, text_errno(r));
-    listing_begin(&l, stdout, c->json, columns);
+    l.usage = open_usage(c, &unreadable);
+    if (unreadable < 0)
+        ctl_note(c, "%s/usage: %s: who is frozen is not shown", c->shared.state_directory, text_errno(unreadable));
+    listing_begin(&l.listing, stdout, c->json, columns);
     r = db != NULL ? credentials_list(db, show_row, &l) : 0; /* none made yet: an empty list */
-    listing_end(&l);
+    listing_end(&l.listing);
     credentials_free(db);
+    usage_close(l.usage);
     return r < 0 ? ctl_say(CTL_FAILED, "%s: %s", c->shared.credentials_database, text_errno(r)) : CTL_OK;
 }
 
@@ -363,6 +387,23 @@ int user_disable(struct ctl *c, const struct args *a)
 int user_enable(struct ctl *c, const struct args *a)
 {
     return change_each(c, a, set_enabled, "enabled");
+}
+
+int user_thaw(struct ctl *c, const struct args *a)
+{
+    int r, status = CTL_OK;
+    struct usage *usage = open_usage(c, &r);
+    if (r < 0)
+        return ctl_say(CTL_FAILED, "%s/usage: %s", c->shared.state_directory, text_errno(r));
+    for (size_t i = 0; i < a->count; i++) {
+        r = usage != NULL ? usage_thaw(usage, a->positional[i]) : -ENOENT;
+        if (r == 0)
+            ctl_note(c, "credential %s may send again", a->positional[i]);
+        else
+            status = ctl_say(CTL_FAILED, "%s: %s", a->positional[i], r == -ENOENT ? "is not frozen" : text_errno(r));
+    }
+    usage_close(usage);
+    return status;
 }
 
 int user_remove(struct ctl *c, const struct args *a)

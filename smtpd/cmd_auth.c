@@ -30,8 +30,11 @@ static void login_succeeded(struct session *s, const struct ipc_auth_done *done)
 {
     const struct session_owner owner = {
         .credential = done->credential, .tenant = done->tenant, .senders = done->senders, .bulk = done->bulk != 0};
-    if (session_log_in(s, &owner) < 0) {
-        session_decline(s, 454, "4.7.0", "no memory, try again later");
+    int r = session_log_in(s, &owner);
+    if (r < 0) {
+        log_login(s, r == -EUSERS ? "too many sessions" : "unavailable", done->credential);
+        session_decline(s, 454, "4.7.0", "%s, try again later",
+                        r == -EUSERS ? "too many sessions of this credential or its tenant" : "no memory");
         return;
     }
     log_login(s, "ok", done->credential);

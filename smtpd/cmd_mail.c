@@ -5,8 +5,10 @@
  */
 #include "base/clock.h"
 #include "base/text.h"
+#include "mail/date.h"
 #include "mail/senders.h"
 #include "smtpd/command.h"
+#include "smtpd/quota.h"
 #include "smtpd/transaction.h"
 
 static const struct {
@@ -75,6 +77,31 @@ static bool check_sender(struct session *s, const struct smtp_mail *mail)
     return false;
 }
 
+static bool check_frozen(struct session *s)
+{
+    int64_t since_s =
+        s->credential != NULL && s->server->usage != NULL ? usage_frozen_since_s(s->server->usage, s->credential) : 0;
+    char when[MAIL_DATE_MAX];
+    if (since_s == 0)
+        return true;
+    session_decline(s, 450, "4.7.1",
+                    "credential %.255s is frozen since %s as too much of its mail bounced, ask the "
+                    "administrator of this server",
+                    s->credential, mail_date_time_format(since_s, when));
+    return false;
+}
+
+/* What is left of the quotas goes into *room. */
+static bool check_quota(struct session *s, int64_t *room)
+{
+    char why[QUOTA_TEXT_MAX];
+    *room = quota_room(s, 1, why);
+    if (*room > 0)
+        return true;
+    session_decline(s, 450, "4.7.1", "%s", why);
+    return false;
+}
+
 void cmd_mail(struct session *s, char *argument)
 {
     struct smtp_mail mail;
@@ -95,11 +122,16 @@ void cmd_mail(struct session *s, char *argument)
         session_refuse(s, 555, "5.5.4", "parameters need EHLO");
         return;
     }
+    int64_t room;
+    if (!check_frozen(s) || !check_quota(s, &room))
+        return;
     if (!check_sender(s, &mail) || !check_size(s, &mail) || !check_release(s, &mail))
         return;
     s->transaction = transaction_new(s, &mail);
-    if (s->transaction == NULL)
+    if (s->transaction == NULL) {
         session_decline(s, 451, "4.3.0", "no memory, try again later");
-    else
-        session_reply(s, 250, "2.1.0", "sender ok");
+        return;
+    }
+    s->transaction->room = room;
+    session_reply(s, 250, "2.1.0", "sender ok");
 }

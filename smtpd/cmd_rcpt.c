@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "smtpd/command.h"
+#include "smtpd/quota.h"
 #include "log/log.h"
 #include "smtpd/transaction.h"
 
@@ -52,7 +53,7 @@ static bool check_suppression(struct session *s, const char *address)
 {
     struct suppression_row row;
     struct transaction *t = s->transaction;
-    const char *tenant = s->credential != NULL ? s->tenant : s->listener->tenant;
+    const char *tenant = session_tenant(s);
     int r = s->server->suppression != NULL ? suppression_lookup(s->server->suppression, address, tenant, &row) : 0;
     if (r > 0) {
         refuse_suppressed(s, &row);
@@ -88,6 +89,19 @@ static int find_postmaster(const struct session *s, struct mail_address *to)
 static bool may_send_to(const struct session *s, const struct mail_address *to)
 {
     return session_may_relay(s) || (is_postmaster(to) && s->server->settings.postmaster[0] != '\0');
+}
+
+static bool check_quota(struct session *s, const char *address)
+{
+    struct transaction *t = s->transaction;
+    char why[QUOTA_TEXT_MAX];
+    size_t wanted = t->recipients.count + 1;
+    if ((int64_t)wanted > t->room)
+        t->room = quota_room(s, wanted, why);
+    if ((int64_t)wanted <= t->room)
+        return true;
+    session_decline(s, 450, "4.7.1", "<%.256s> %s", address, why);
+    return false;
 }
 
 void cmd_rcpt(struct session *s, char *argument)
@@ -129,6 +143,8 @@ void cmd_rcpt(struct session *s, char *argument)
             session_refuse(s, 452, "4.5.3", text);
         return;
     }
+    if (!check_quota(s, rcpt.to.text))
+        return;
     if (!check_suppression(s, rcpt.to.text))
         return;
     if (transaction_add_recipient(t, &rcpt) < 0)

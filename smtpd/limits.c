@@ -26,7 +26,7 @@ typedef _Atomic uint64_t minute_cell;
 
 struct limits_sessions {
     _Atomic int32_t total;
-    _Atomic int32_t cells[ROWS][COLUMNS], network_cells[ROWS][COLUMNS];
+    _Atomic int32_t cells[ROWS][COLUMNS], network_cells[ROWS][COLUMNS], owner_cells[ROWS][COLUMNS];
 };
 
 /* The file.  Untouched pages take no room. */
@@ -224,6 +224,39 @@ int limits_move(struct limits *limits, const struct net_address *from, const str
     if (reason != 0)
         session_add(limits, from, 1);
     return reason;
+}
+
+static uint64_t owner_number(unsigned kind, const char *name)
+{
+    uint64_t h = kind;
+    for (; *name != '\0'; name++)
+        h = mix(h, (unsigned char)*name);
+    return h;
+}
+
+static void owner_add(struct limits *limits, uint64_t owner, int32_t n)
+{
+    for (int row = 0; row < ROWS; row++)
+        atomic_fetch_add_explicit(&limits->own->owner_cells[row][column_of(limits, row, owner)], n,
+                                  memory_order_relaxed);
+}
+
+int64_t limits_enter(struct limits *limits, unsigned kind, const char *name)
+{
+    int64_t now_s = (int64_t)(clock_mono_ms() / 1000), rows[ROWS] = {0};
+    uint64_t owner = owner_number(kind, name);
+    /* First, so that of two that come at the same time each sees the other. */
+    owner_add(limits, owner, 1);
+    for (int region = 0; region < REGIONS; region++)
+        for (int row = 0; row < ROWS && (region == limits->region || is_alive(limits->table, region, now_s)); row++)
+            rows[row] += atomic_load_explicit(
+                &limits->table->regions[region].owner_cells[row][column_of(limits, row, owner)], memory_order_relaxed);
+    return (rows[0] < rows[1] ? rows[0] : rows[1]) - 1;
+}
+
+void limits_leave(struct limits *limits, unsigned kind, const char *name)
+{
+    owner_add(limits, owner_number(kind, name), -1);
 }
 
 void limits_login_failed(struct limits *limits, const struct net_address *client)

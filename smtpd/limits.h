@@ -1,5 +1,5 @@
-/* limits: how many sessions and failed logins a client address has, and how many sessions its network, counted over all
- * smtpd processes.
+/* limits: how many sessions and failed logins a client address has, and how many sessions its network or a credential,
+ * counted over all smtpd processes.
  *
  * The counters stand in one file that every process maps.  They are a count-min sketch: an address adds to one cell in
  * each of two rows chosen by two keyed hashes, and its count is the smaller of the two.  So the table has a fixed size,
@@ -41,6 +41,11 @@ void limits_disconnect(struct limits *limits, const struct net_address *client);
 /* The client of a session turned out to be another, as its proxy told: as limits_connect, but when it is refused the
  * session goes on counting as from's. */
 int limits_move(struct limits *limits, const struct net_address *from, const struct net_address *to);
+
+/* Sessions of somebody else than a client, told by a kind and a name: a credential, a tenant.  Returns how many there
+ * were before this one. */
+int64_t limits_enter(struct limits *limits, unsigned kind, const char *name);
+void limits_leave(struct limits *limits, unsigned kind, const char *name);
 
 void limits_login_failed(struct limits *limits, const struct net_address *client);
 /* Whether this address must wait before it may try to log in again. */

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "smtpd/limits.h"
 #include "store/once.h"
+#include "store/usage.h"
 #include "smtpd/listen.h"
 #include "log/log.h"
 #include "smtpd/server.h"
@@ -136,6 +137,15 @@ static int open_once(struct service *s)
     return r;
 }
 
+static int open_usage(struct service *s)
+{
+    _cleanup_(freep) char *path = text_format("%s/usage", s->shared.state_directory);
+    int r = path != NULL ? usage_open(path, &server.usage) : -ENOMEM;
+    if (r < 0)
+        log_error("%s/usage: %s", s->shared.state_directory, text_errno(r));
+    return r;
+}
+
 /* On the first start bounce may not have made the list yet, and behind the chroot it can not be looked for again. */
 static int make_suppression_list(struct service *s)
 {
@@ -167,6 +177,8 @@ static int prepare(struct service *s)
         r = open_limits(s);
     if (r == 0)
         r = open_once(s);
+    if (r == 0)
+        r = open_usage(s);
     if (r < 0)
         return r;
     r = injector_new(s->loop, s->shared.queue_directory, s->slot, COMMIT_THREADS, &server.injector);
@@ -295,6 +307,7 @@ static void stop(struct service *s)
     ipc_client_free(server.qmgr);
     suppression_free(server.suppression);
     once_close(server.once);
+    usage_close(server.usage);
     injector_free(server.injector);
     limits_free(server.limits);
     tls_server_free(server.tls);

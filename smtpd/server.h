@@ -15,6 +15,7 @@ struct auth_client;
 struct limits;
 struct listener;
 struct once;
+struct usage;
 
 /* Who waits for a client's next step, and is closed in this order when room is needed. */
 enum session_standing {
@@ -34,7 +35,8 @@ struct server {
     struct injector *injector;
     struct suppression *suppression;
     struct limits *limits;
-    struct once *once; /* keys of submissions; NULL = no header asks for it */
+    struct usage *usage; /* what quotas count, and who is frozen */
+    struct once *once;   /* keys of submissions; NULL = no header asks for it */
     struct auth_client *auth;
     struct ipc_client *qmgr; /* told of every message that was committed */
     TAILQ_HEAD(, listener) listeners;

@@ -11,6 +11,7 @@
 #include "smtpd/command.h"
 #include "smtpd/limits.h"
 #include "smtpd/listen.h"
+#include "smtpd/quota.h"
 #include "log/log.h"
 #include "smtp/proxy.h"
 #include "smtp/reply.h"
@@ -81,7 +82,7 @@ void session_free(struct session *s)
     free(s);
 }
 
-static void log_out(struct session *s)
+static void forget_owner(struct session *s)
 {
     free(s->credential);
     free(s->tenant);
@@ -90,16 +91,23 @@ static void log_out(struct session *s)
     s->bulk = false;
 }
 
+static void log_out(struct session *s)
+{
+    if (s->credential != NULL)
+        quota_leave(s);
+    forget_owner(s);
+}
+
 int session_log_in(struct session *s, const struct session_owner *owner)
 {
     s->credential = strdup(owner->credential);
     s->tenant = strdup(owner->tenant);
     s->senders = strdup(owner->senders);
     s->bulk = owner->bulk;
-    if (s->credential != NULL && s->tenant != NULL && s->senders != NULL)
-        return 0;
-    log_out(s);
-    return -ENOMEM;
+    int r = s->credential == NULL || s->tenant == NULL || s->senders == NULL ? -ENOMEM : quota_enter(s) ? 0 : -EUSERS;
+    if (r < 0)
+        forget_owner(s);
+    return r;
 }
 
 void session_forget(struct session *s)
@@ -120,6 +128,11 @@ bool session_may_relay(const struct session *s)
 const char *session_senders(const struct session *s)
 {
     return s->credential != NULL ? s->senders : s->listener->senders;
+}
+
+const char *session_tenant(const struct session *s)
+{
+    return s->credential != NULL ? s->tenant : s->listener->tenant;
 }
 
 bool session_offers_auth(const struct session *s)

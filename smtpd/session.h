@@ -117,11 +117,13 @@ void session_wait(struct session *s, enum session_phase phase);
 
 /* Forgets all the client said, as after STARTTLS (RFC 3207 section 4.2). */
 void session_forget(struct session *s);
-/* Its mail is this credential's from here on.  0 or -ENOMEM; then nobody is logged in. */
+/* Its mail is this credential's from here on.  0, -EUSERS (it, or its tenant, has too many sessions) or -ENOMEM; then
+ * nobody is logged in. */
 int session_log_in(struct session *s, const struct session_owner *owner);
 bool session_may_relay(const struct session *s);
 /* What its mail may come from (mail/senders.h). */
 const char *session_senders(const struct session *s);
+const char *session_tenant(const struct session *s);
 bool session_offers_auth(const struct session *s);
 bool session_offers_mechanism(const struct session *s, const char *mechanism);
 /* It proves who the channel's ends are (SCRAM-SHA-256-PLUS). */

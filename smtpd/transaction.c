@@ -43,11 +43,6 @@ int transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rcp
     return r < 0 ? r : 0;
 }
 
-static const char *tenant_of(const struct session *s)
-{
-    return s->credential != NULL ? s->tenant : s->listener->tenant;
-}
-
 /* RFC 4865: when it may leave, seconds since 1970; 0 = at once. */
 static int64_t release_time_s(const struct smtp_mail *mail, int64_t now_s)
 {
@@ -96,7 +91,7 @@ static int begin_injection(struct transaction *t, int64_t now_us, struct injecti
         .arrived_us = now_us,
         .sender = t->mail.from.text,
         .credential = s->credential,
-        .tenant = tenant_of(s),
+        .tenant = session_tenant(s),
         .priority = is_bulk(s),
         .client_address = s->client,
         .client_name = s->helo,
@@ -197,8 +192,8 @@ static char *accepted_line(const struct transaction *t)
         "accepted: from=<%s>, size=%llu, nrcpt=%zu, client=%s[%s], listener=%s, credential=%s, tenant=%s, "
         "proto=%s, tls=%s, message-id=%s",
         t->mail.from.text, (unsigned long long)content_bytes(t->content), t->recipients.count, s->helo, s->client,
-        s->listener->name, login ? s->credential : "", tenant_of(s), t->protocol, t->tls[0] != '\0' ? t->tls : "none",
-        content_message_id(t->content));
+        s->listener->name, login ? s->credential : "", session_tenant(s), t->protocol,
+        t->tls[0] != '\0' ? t->tls : "none", content_message_id(t->content));
 }
 
 /* The client may be gone: then it never got the 250 and will send the message again. */
@@ -262,6 +257,7 @@ static void commit_done(void *arg, const char *id, int result)
 {
     struct commit *commit = arg;
     struct server *server = commit->server;
+    quota_settle(server, &commit->transaction->quota, result == 0);
     on_committed(commit->transaction, id, result);
     if (result == 0)
         server_announce(server, id, commit->tenant, commit->lane);
@@ -279,7 +275,7 @@ static struct commit *commit_new(struct transaction *t)
     if ((flags & (ENVELOPE_BULK | ENVELOPE_TRANSACTIONAL)) == 0)
         flags |= asked;
     uint32_t lane = flags & ENVELOPE_TRANSACTIONAL ? 2 : flags & ENVELOPE_BULK || is_bulk(s) ? 1 : 0;
-    *commit = (struct commit){s->server, t, strdup(tenant_of(s)), lane};
+    *commit = (struct commit){s->server, t, strdup(session_tenant(s)), lane};
     if (commit->tenant == NULL) {
         commit_free(commit);
         return NULL;
@@ -315,11 +311,23 @@ static bool claim_key(struct transaction *t)
     return r < 0 || r == ONCE_CLAIMED;
 }
 
+/* Whether the quotas have room for it; if not, the client has its answer. */
+static bool claim_quota(struct transaction *t)
+{
+    char why[QUOTA_TEXT_MAX];
+    const struct content_fault excess = {450, "4.7.1", why};
+    if (quota_take(t->session, t->recipients.count, &t->quota, why) == 0)
+        return true;
+    settle_claim(t, "", -EDQUOT);
+    transaction_refuse(t->session, &excess);
+    return false;
+}
+
 void transaction_commit(struct transaction *t)
 {
     static const struct content_fault no_memory = {451, "4.3.0", "no memory, try again later"};
     struct session *s = t->session;
-    if (!claim_key(t))
+    if (!claim_key(t) || !claim_quota(t))
         return;
     struct commit *commit = commit_new(t);
     struct injection *injection = content_take_injection(t->content);
@@ -328,6 +336,7 @@ void transaction_commit(struct transaction *t)
         commit_free(commit);
         injection_abort(injection);
         settle_claim(t, "", -ENOMEM);
+        quota_settle(s->server, &t->quota, false);
         transaction_refuse(s, &no_memory);
         return;
     }

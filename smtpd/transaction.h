@@ -3,6 +3,7 @@
 #define POSTHOUSE_SMTPD_TRANSACTION_H
 
 #include "smtpd/content.h"
+#include "smtpd/quota.h"
 #include "smtpd/recipients.h"
 #include "smtpd/session.h"
 #include "store/once.h"
@@ -11,10 +12,12 @@ struct transaction {
     struct session *session; /* NULL: the client went away while the message was committed */
     struct smtp_mail mail;
     struct recipients recipients;
-    unsigned overshoot; /* recipients beyond max_recipients */
+    unsigned overshoot;      /* recipients beyond max_recipients */
     struct content *content; /* from DATA on */
     bool committing;
-    struct once *once; /* where the key of its header is ours; NULL = it has none, or it is not ours */
+    int64_t room;             /* recipients that quotas allowed when MAIL came */
+    struct quota_claim quota; /* what was counted */
+    struct once *once;        /* where the key of its header is ours; NULL = it has none, or it is not ours */
     struct once_claim claim;
     bool lookup_failed; /* the suppression list could not be read; logged once */
     char *accepted;     /* the log line of the commit, which has to outlive the session */

@@ -59,6 +59,22 @@ const char *net_format_host(const struct net_address *a, char text[NET_TEXT_MAX]
     return text;
 }
 
+const char *net_format_client(const struct net_address *a, char text[NET_TEXT_MAX])
+{
+    if (a->any.sa_family == AF_UNIX) {
+        snprintf(text, NET_TEXT_MAX, "local");
+    } else if (a->any.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr)) {
+        struct net_address network = *a;
+        memset(network.in6.sin6_addr.s6_addr + 8, 0, 8);
+        net_format_host(&network, text);
+        size_t len = strlen(text);
+        snprintf(text + len, NET_TEXT_MAX - len, "/64");
+    } else {
+        net_format_host(a, text);
+    }
+    return text;
+}
+
 const char *net_format(const struct net_address *a, char text[NET_TEXT_MAX])
 {
     char host[NET_TEXT_MAX];

@@ -21,11 +21,14 @@ struct net_address {
 
 #define NET_TEXT_MAX 128 /* bytes any of the texts below needs, NUL included */
 
-/* "192.0.2.1", "[2001:db8::1]:25", "192.0.2.1:25" (a bare IPv6 address without port needs no brackets).  A missing port is
- * default_port.  Numeric only: never a name look-up.  0 or -EINVAL. */
+/* "192.0.2.1", "[2001:db8::1]:25", "192.0.2.1:25" (a bare IPv6 address without port needs no brackets).  A missing port
+ * is default_port.  Numeric only: never a name look-up.  0 or -EINVAL. */
 int net_parse(const char *text, uint16_t default_port, struct net_address *out);
 /* "192.0.2.1" or "2001:db8::1"; "unix" for a Unix socket. */
 const char *net_format_host(const struct net_address *a, char text[NET_TEXT_MAX]);
+/* Who counts as one client: an IPv4 address, or an IPv6 network of 64 bits, as each subscriber has one: "192.0.2.1",
+ * "2001:db8::/64".  "local" for a Unix socket. */
+const char *net_format_client(const struct net_address *a, char text[NET_TEXT_MAX]);
 /* "192.0.2.1:25" or "[2001:db8::1]:25". */
 const char *net_format(const struct net_address *a, char text[NET_TEXT_MAX]);
 /* RFC 5321 section 4.1.3 address literal: "[192.0.2.1]" or "[IPv6:2001:db8::1]". */

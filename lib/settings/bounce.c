@@ -28,6 +28,11 @@ static const struct conf_param params[] = {
      "The same for a domain that does not exist or takes no mail"},
     {"suppress_bad_address", CONF_DURATION, AT(suppress_bad_address_ms), "365d", 0, SUPPRESS_MAX_MS, NULL,
      "The same for an address whose form its server refuses"},
+    {"freeze_percent", CONF_INT, AT(freeze_percent), "20", 0, 100, NULL,
+     "A credential is frozen when so much of its recipients of a day failed for good, until an admin thaws it; 0 = "
+     "never"},
+    {"freeze_bounces", CONF_INT, AT(freeze_bounces), "100", 1, 1000000000, NULL,
+     "How many recipients of a day must have failed for that at least"},
     {0},
 };
 

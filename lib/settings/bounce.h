@@ -17,6 +17,7 @@ struct settings_bounce {
     int suppression_scope; /* enum settings_suppression_scope */
     /* How long an address stays on the list, by class of failure; 0 = it is not put there. */
     int64_t suppress_bad_mailbox_ms, suppress_disabled_ms, suppress_bad_domain_ms, suppress_bad_address_ms;
+    int64_t freeze_percent, freeze_bounces;
 };
 
 extern const struct conf_schema settings_bounce_schema;

@@ -10,6 +10,7 @@
 
 #define AT(field)             offsetof(struct settings_smtpd, field)
 #define AT_LISTENER(field)    offsetof(struct settings_listener, field)
+#define AT_QUOTA(field)       offsetof(struct settings_quota, field)
 #define AT_CERTIFICATE(field) offsetof(struct settings_certificate, field)
 
 #define KIB INT64_C(1024)
@@ -143,10 +144,35 @@ static const struct conf_param certificate_params[] = {
     {0},
 };
 
+#define QUOTA(field, help)                                                                                             \
+    {                                                                                                                  \
+#field, CONF_INT, AT_QUOTA(field), "0", 0, 1000000000, NULL, help                                              \
+    }
+
+static const struct conf_param quota_params[] = {
+    {"credentials", CONF_LIST, AT_QUOTA(credentials), "", 0, 0, NULL,
+     "Credentials it counts for, each by itself; * = every one that no other block names"},
+    {"tenants", CONF_LIST, AT_QUOTA(tenants), "", 0, 0, NULL,
+     "Tenants it counts for, each by itself; * = every one that no other block names"},
+    {"clients", CONF_NETWORKS, AT_QUOTA(clients), "", 0, 0, NULL,
+     "Networks whose clients it counts for, each address (IPv6: each /64) by itself, logged in or not"},
+    {"listeners", CONF_LIST, AT_QUOTA(listeners), "", 0, 0, NULL, "Listeners on which it counts, by name; empty = all"},
+    QUOTA(messages_per_minute, "Messages in a minute; 0 = any number, here and below"),
+    QUOTA(messages_per_hour, "Messages in an hour"),
+    QUOTA(messages_per_day, "Messages in a day"),
+    QUOTA(recipients_per_minute, "Recipients in a minute"),
+    QUOTA(recipients_per_hour, "Recipients in an hour"),
+    QUOTA(recipients_per_day, "Recipients in a day"),
+    QUOTA(sessions, "Sessions at the same time, of a credential or tenant, counted over all smtpd processes"),
+    {0},
+};
+
 static const struct conf_block blocks[] = {
     {"listener", listener_params, sizeof(struct settings_listener), AT(listeners), "Where clients connect"},
     {"certificate", certificate_params, sizeof(struct settings_certificate), AT(certificates),
      "One more TLS certificate, for clients that name a host of it (SNI)"},
+    {"quota", quota_params, sizeof(struct settings_quota), AT(quotas),
+     "How much credentials, tenants or clients may send"},
     {0},
 };
 
@@ -185,6 +211,20 @@ static int postmaster_check(const char *postmaster, struct buf *why)
     return -EINVAL;
 }
 
+static int quota_listeners_check(const struct settings_smtpd *s, const struct settings_quota *q, struct buf *why)
+{
+    for (size_t i = 0; i < q->listeners.count; i++) {
+        bool found = false;
+        for (size_t k = 0; k < s->listeners.count && !found; k++)
+            found = strcmp(((struct settings_listener *)s->listeners.items[k])->name, q->listeners.items[i]) == 0;
+        if (!found) {
+            buf_printf(why, "quota \"%s\" names listener %s, which there is not", q->name, q->listeners.items[i]);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
 static int check(const void *settings, struct buf *why)
 {
     const struct settings_smtpd *s = settings;
@@ -197,6 +237,16 @@ static int check(const void *settings, struct buf *why)
             buf_printf(why, "certificate \"%s\" has no chain", c->name);
             return -EINVAL;
         }
+    }
+    for (size_t i = 0; i < s->quotas.count; i++) {
+        const struct settings_quota *q = s->quotas.items[i];
+        if (q->credentials.count + q->tenants.count + q->clients.count == 0) {
+            buf_printf(why, "quota \"%s\" counts for nobody: it needs credentials, tenants or clients", q->name);
+            return -EINVAL;
+        }
+        r = quota_listeners_check(s, q, why);
+        if (r < 0)
+            return r;
     }
     for (size_t i = 0; i < s->listeners.count; i++) {
         r = listener_check(s->listeners.items[i], s->certificate[0] != '\0', why);

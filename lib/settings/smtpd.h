@@ -41,6 +41,16 @@ struct settings_certificate {
     char *key; /* "" = in the chain file */
 };
 
+/* quota "free" { ... }: what each of those it names may send.  0 = any number. */
+struct settings_quota {
+    char *name;
+    struct conf_list credentials, tenants, listeners; /* "*" = all that no other block names */
+    struct conf_networks clients;
+    int64_t messages_per_minute, messages_per_hour, messages_per_day;
+    int64_t recipients_per_minute, recipients_per_hour, recipients_per_day;
+    int64_t sessions;
+};
+
 struct settings_smtpd {
     char *banner;
     char *certificate, *key; /* PEM files; key "" = in the file of the certificate */
@@ -61,6 +71,7 @@ struct settings_smtpd {
     char *tls_ciphers;
     struct conf_blocks listeners;    /* struct settings_listener */
     struct conf_blocks certificates; /* struct settings_certificate */
+    struct conf_blocks quotas;       /* struct settings_quota */
 };
 
 extern const struct conf_schema settings_smtpd_schema;

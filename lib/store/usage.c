@@ -183,15 +183,15 @@ static int open_entry(struct usage *u, enum usage_kind kind, const char *name, i
 }
 
 int64_t usage_room(struct usage *u, enum usage_kind kind, const char *name, const struct usage_quota *quota,
-                   struct usage_excess *excess)
+                   int64_t wanted, struct usage_excess *excess)
 {
     struct entry *e;
     int64_t now_s = clock_wall_s();
     if (open_entry(u, kind, name, now_s, &e) < 0)
         return INT64_MAX;
-    int64_t room = room_of(e, MESSAGES, quota->messages, 1, now_s, excess);
-    if (room > 0)
-        room = room_of(e, RECIPIENTS, quota->recipients, 1, now_s, excess);
+    int64_t room = 0;
+    if (room_of(e, MESSAGES, quota->messages, 1, now_s, excess) > 0)
+        room = room_of(e, RECIPIENTS, quota->recipients, wanted, now_s, excess);
     mapped_unlock(&u->file);
     return room;
 }

@@ -32,9 +32,9 @@ struct usage;
 int usage_open(const char *path, struct usage **out);
 void usage_close(struct usage *u);
 
-/* How many recipients a message may have now: INT64_MAX = any number; 0 = none, and excess tells why. */
+/* How many recipients a message may have now: INT64_MAX = any number.  Fewer than wanted: excess tells why. */
 int64_t usage_room(struct usage *u, enum usage_kind kind, const char *name, const struct usage_quota *quota,
-                   struct usage_excess *excess);
+                   int64_t wanted, struct usage_excess *excess);
 /* Counts one message, unless it would be too much.  0; 1: not counted, excess tells why; -errno: not counted. */
 int usage_take(struct usage *u, enum usage_kind kind, const char *name, const struct usage_quota *quota,
                uint32_t recipients, struct usage_excess *excess);

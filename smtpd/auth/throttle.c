@@ -55,17 +55,11 @@ void throttle_free(struct throttle *t)
     free(t);
 }
 
-/* One client of the internet is given at least a /64; it must not be a new client with each address of it. */
 static void address_key(const char *address, char key[KEY_MAX])
 {
     struct net_address a;
     char text[NET_TEXT_MAX];
-    if (net_parse(address, 0, &a) == 0 && a.any.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr)) {
-        memset(a.in6.sin6_addr.s6_addr + 8, 0, 8);
-        snprintf(key, KEY_MAX, "a%s", net_format_host(&a, text));
-    } else {
-        snprintf(key, KEY_MAX, "a%.200s", address);
-    }
+    snprintf(key, KEY_MAX, "a%.200s", net_parse(address, 0, &a) == 0 ? net_format_client(&a, text) : address);
 }
 
 static void account_key(const char *account, char key[KEY_MAX])

@@ -38,11 +38,9 @@ static void due_never_passes_the_end_of_the_lifetime(void **state)
     static const struct {
         int64_t now, wait_ms, expires, want;
     } cases[] = {
-        {1000000, 5000, 9999, 1005},
-        {1000000, 5001, 9999, 1006},
-        {1000900, 5000, 9999, 1006}, /* never sooner than the wait */
-        {1000000, 5000, 1003, 1003},
-        {1000000, 5000, 900, 1005}, /* over already: the next round finds that out */
+        {1000000, 5000, 9999, 1005}, {1000000, 5001, 9999, 1006},
+        {1000900, 5000, 9999, 1006},                             /* never sooner than the wait */
+        {1000000, 5000, 1003, 1003}, {1000000, 5000, 900, 1005}, /* over already: the next round finds that out */
         {1000000, 0, 2000, 1000},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++)

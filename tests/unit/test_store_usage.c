@@ -50,7 +50,7 @@ static void messages_of_a_minute(void **state)
     assert_int_equal(excess.period, USAGE_MINUTE);
     assert_int_equal(excess.limit, 3);
     assert_false(excess.recipients);
-    assert_int_equal(usage_room(one, USAGE_CREDENTIAL, "joe", &quota, &excess), 0);
+    assert_int_equal(usage_room(one, USAGE_CREDENTIAL, "joe", &quota, 1, &excess), 0);
     /* Others are others. */
     assert_int_equal(usage_take(one, USAGE_CREDENTIAL, "jo", &quota, 5, &excess), 0);
     assert_int_equal(usage_take(one, USAGE_TENANT, "joe", &quota, 5, &excess), 0);
@@ -70,14 +70,14 @@ static void recipients_of_all_periods(void **state)
 {
     const struct usage_quota quota = {.recipients = {10, 15, 20}};
     struct usage_excess excess = {0};
-    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, &excess), 10);
+    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, 1, &excess), 10);
     assert_int_equal(usage_take(one, USAGE_TENANT, "acme", &quota, 11, &excess), 1);
     assert_int_equal(usage_take(one, USAGE_TENANT, "acme", &quota, 10, &excess), 0);
-    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, &excess), 0);
+    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, 1, &excess), 0);
     assert_int_equal(excess.period, USAGE_MINUTE);
     assert_true(excess.recipients);
     at(120);
-    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, &excess), 5);
+    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, 1, &excess), 5);
     assert_int_equal(usage_take(one, USAGE_TENANT, "acme", &quota, 6, &excess), 1);
     assert_int_equal(excess.period, USAGE_HOUR);
     assert_int_equal(usage_take(one, USAGE_TENANT, "acme", &quota, 5, &excess), 0);
@@ -86,9 +86,9 @@ static void recipients_of_all_periods(void **state)
     assert_int_equal(excess.period, USAGE_DAY);
     assert_int_equal(usage_take(one, USAGE_TENANT, "acme", &quota, 5, &excess), 0);
     usage_give_back(other, USAGE_TENANT, "acme", 5);
-    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, &excess), 5);
+    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, 1, &excess), 5);
     at(3 * 86400);
-    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, &excess), 10);
+    assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, 1, &excess), 10);
 }
 
 static void it_outlives_processes(void **state)
