@@ -80,6 +80,8 @@ static void on_down(void *arg, struct ipc_channel *c, const char *why)
         signer_down(q, c);
     else if (q->bouncer == c)
         notice_bouncer_down(q);
+    else if (peer->role == ROLE_SMTPD)
+        route_asker_down(q, c);
     else if (peer->role == ROLE_CTL)
         walk_channel_down(q, c);
     if (peer->role != ROLE_CTL)
@@ -87,23 +89,12 @@ static void on_down(void *arg, struct ipc_channel *c, const char *why)
 }
 
 static const struct ipc_handler handlers[] = {
-    {IPC_SUBMITTED, intake_submitted},
-    {IPC_KEYS, signer_keys},
-    {IPC_SIGNATURE, sign_answered},
-    {IPC_CAPACITY, worker_capacity},
-    {IPC_INFLIGHT, worker_inflight},
-    {IPC_INFLIGHT_END, worker_inflight_end},
-    {IPC_ROUTED, route_answered},
-    {IPC_RESULT, worker_result},
-    {IPC_DELIVER_DONE, worker_done},
-    {IPC_BOUNCED, notice_answered},
-    {IPC_QUEUE_LIST, orders_list},
-    {IPC_QUEUE_SHOW, orders_show},
-    {IPC_QUEUE_ORDER, orders_change},
-    {IPC_QUEUE_STATUS, orders_status},
-    {IPC_RULE_ORDER, rules_order},
-    {IPC_RULE_LIST, rules_list},
-    {IPC_NONE, NULL},
+    {IPC_SUBMITTED, intake_submitted},       {IPC_CHECK_DOMAIN, route_check},  {IPC_KEYS, signer_keys},
+    {IPC_SIGNATURE, sign_answered},          {IPC_CAPACITY, worker_capacity},  {IPC_INFLIGHT, worker_inflight},
+    {IPC_INFLIGHT_END, worker_inflight_end}, {IPC_ROUTED, route_answered},     {IPC_RESULT, worker_result},
+    {IPC_DELIVER_DONE, worker_done},         {IPC_BOUNCED, notice_answered},   {IPC_QUEUE_LIST, orders_list},
+    {IPC_QUEUE_SHOW, orders_show},           {IPC_QUEUE_ORDER, orders_change}, {IPC_QUEUE_STATUS, orders_status},
+    {IPC_RULE_ORDER, rules_order},           {IPC_RULE_LIST, rules_list},      {IPC_NONE, NULL},
 };
 
 static int load_settings(struct service *s)

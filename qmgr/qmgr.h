@@ -51,6 +51,7 @@ struct qmgr {
 
     struct route *routes;       /* by domain */
     struct route *asked_routes; /* those a question is out for, by its number */
+    size_t domain_checks;       /* of smtpd, not answered yet */
     struct sites sites;
     TAILQ_HEAD(, worker) workers; /* smtp-out */
     TAILQ_HEAD(, signer) signers;
@@ -165,6 +166,9 @@ void sign_free_all(struct qmgr *q);
 /* route.c */
 void route_part(struct part *p);
 void route_cancel(struct part *p);
+/* CHECK_DOMAIN of smtpd. */
+void route_check(void *arg, struct ipc_channel *from, const void *message, int *fd);
+void route_asker_down(struct qmgr *q, struct ipc_channel *channel);
 void route_answered(void *arg, struct ipc_channel *from, const void *message, int *fd);
 void route_worker_down(struct qmgr *q, struct ipc_channel *c);
 void route_ask_waiting(struct qmgr *q);

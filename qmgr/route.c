@@ -11,6 +11,7 @@
 #define ROUTE_FAILED_TTL_MS 30000  /* a bad answer is asked again soon */
 #define ROUTE_ANSWER_MS     120000 /* a question without an answer is asked again */
 #define ROUTES_MAX          200000
+#define DOMAIN_CHECKS_MAX   10000 /* more are told that nobody knows */
 
 struct route {
     char *domain;
@@ -22,8 +23,49 @@ struct route {
     uint64_t job, asked_ms;
     struct ipc_channel *asked; /* NULL = no question is out */
     TAILQ_HEAD(, part) waiting;
-    UT_hash_handle hh, by_job; /* by_job: while a question is out */
+    TAILQ_HEAD(, domain_check) checks; /* smtpd waits for the same answer */
+    UT_hash_handle hh, by_job;         /* by_job: while a question is out */
 };
+
+/* A question of smtpd that is not answered. */
+struct domain_check {
+    struct ipc_channel *from;
+    uint64_t job;
+    TAILQ_ENTRY(domain_check) link;
+};
+
+static bool is_waited_for(const struct route *r)
+{
+    return !TAILQ_EMPTY(&r->waiting) || !TAILQ_EMPTY(&r->checks);
+}
+
+static void answer_check(struct ipc_channel *to, uint64_t job, const struct route *r)
+{
+    struct ipc_domain_checked answer = {.job = job, .status = ROUTE_TRY_LATER, .enhanced = "", .reply = ""};
+    if (r != NULL && r->answered) {
+        answer.status = r->status;
+        answer.code = r->code;
+        answer.enhanced = r->enhanced;
+        answer.reply = r->reply;
+    }
+    ipc_send(to, IPC_DOMAIN_CHECKED, &answer, -1);
+}
+
+static void check_over(struct qmgr *q, struct route *r, struct domain_check *c)
+{
+    TAILQ_REMOVE(&r->checks, c, link);
+    q->domain_checks--;
+    free(c);
+}
+
+static void answer_checks(struct qmgr *q, struct route *r)
+{
+    struct domain_check *c;
+    while ((c = TAILQ_FIRST(&r->checks)) != NULL) {
+        answer_check(c->from, c->job, r);
+        check_over(q, r, c);
+    }
+}
 
 static struct route *route_get(struct qmgr *q, const char *domain)
 {
@@ -40,6 +82,7 @@ static struct route *route_get(struct qmgr *q, const char *domain)
     }
     r->domain = copy;
     TAILQ_INIT(&r->waiting);
+    TAILQ_INIT(&r->checks);
     HASH_ADD_KEYPTR(hh, q->routes, r->domain, strlen(r->domain), r);
     return r;
 }
@@ -64,6 +107,8 @@ static void forget_answer(struct route *r)
 static void route_free(struct qmgr *q, struct route *r)
 {
     question_over(q, r);
+    while (!TAILQ_EMPTY(&r->checks))
+        check_over(q, r, TAILQ_FIRST(&r->checks));
     HASH_DELETE(hh, q->routes, r);
     forget_answer(r);
     free(r->domain);
@@ -151,12 +196,53 @@ void route_part(struct part *p)
         apply(q, p, r);
         return;
     }
-    bool first = TAILQ_EMPTY(&r->waiting);
+    bool first = !is_waited_for(r);
     p->route = r;
     TAILQ_INSERT_TAIL(&r->waiting, p, in_queue);
     if (first) {
         forget_answer(r);
         ask(q, r);
+    }
+}
+
+void route_check(void *arg, struct ipc_channel *from, const void *message, int *fd)
+{
+    struct qmgr *q = arg;
+    const struct ipc_check_domain *m = message;
+    const struct rule_subject subject = {.domain = m->domain, .tenant = m->tenant, .sender = m->sender};
+    struct route *r = NULL;
+    struct domain_check *c = NULL;
+    bool may_wait = q->domain_checks < DOMAIN_CHECKS_MAX && !rules_concern(q, &subject);
+    if (may_wait)
+        r = route_get(q, m->domain);
+    if (r != NULL && r->answered && r->good_until_ms > clock_mono_ms()) {
+        answer_check(from, m->job, r);
+        return;
+    }
+    if (r != NULL)
+        c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        answer_check(from, m->job, NULL);
+        return;
+    }
+    *c = (struct domain_check){.from = from, .job = m->job};
+    bool first = !is_waited_for(r);
+    TAILQ_INSERT_TAIL(&r->checks, c, link);
+    q->domain_checks++;
+    if (first) {
+        forget_answer(r);
+        ask(q, r);
+    }
+}
+
+void route_asker_down(struct qmgr *q, struct ipc_channel *channel)
+{
+    struct route *r, *next_route;
+    HASH_ITER (hh, q->routes, r, next_route) {
+        struct domain_check *c, *next;
+        TAILQ_FOREACH_SAFE (c, &r->checks, link, next)
+            if (c->from == channel)
+                check_over(q, r, c);
     }
 }
 
@@ -190,6 +276,7 @@ void route_answered(void *arg, struct ipc_channel *from, const void *message, in
         forget_answer(r);
         return; /* asked again by the next check of what waits */
     }
+    answer_checks(q, r);
     while ((p = TAILQ_FIRST(&r->waiting)) != NULL) {
         route_cancel(p);
         apply(q, p, r);
@@ -212,7 +299,7 @@ void route_ask_waiting(struct qmgr *q)
     uint64_t now = clock_mono_ms();
     HASH_ITER (hh, q->routes, r, next) {
         bool unanswered = r->asked == NULL || now - r->asked_ms > ROUTE_ANSWER_MS;
-        if (!TAILQ_EMPTY(&r->waiting) && unanswered && !r->answered)
+        if (is_waited_for(r) && unanswered && !r->answered)
             ask(q, r);
     }
 }
@@ -223,7 +310,7 @@ void route_expire(struct qmgr *q)
     uint64_t now = clock_mono_ms();
     bool crowded = HASH_COUNT(q->routes) > ROUTES_MAX;
     HASH_ITER (hh, q->routes, r, next)
-        if (TAILQ_EMPTY(&r->waiting) && r->asked == NULL && (crowded || r->good_until_ms < now))
+        if (!is_waited_for(r) && r->asked == NULL && (crowded || r->good_until_ms < now))
             route_free(q, r);
 }
 

@@ -247,6 +247,11 @@ static struct rule *find(struct qmgr *q, const struct rule_subject *s, int64_t n
     return NULL;
 }
 
+bool rules_concern(struct qmgr *q, const struct rule_subject *s)
+{
+    return q->rules.list.count > 0 && find(q, s, clock_wall_s()) != NULL;
+}
+
 static void count_use(struct rule *rule, const struct round *r, size_t number)
 {
     if (rule->recipients++ == 0)

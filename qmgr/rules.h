@@ -24,6 +24,8 @@ void rules_free(struct qmgr *q);
 /* Takes the members out of the part that a rule is for: settles them, or gives them to a part with another route.  The
  * caller then calls round_check. */
 void rules_apply(struct part *p);
+/* Whether one is about mail of this kind. */
+bool rules_concern(struct qmgr *q, const struct rule_subject *s);
 /* From the admin. */
 void rules_order(void *arg, struct ipc_channel *from, const void *message, int *fd);
 void rules_list(void *arg, struct ipc_channel *from, const void *message, int *fd);

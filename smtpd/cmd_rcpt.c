@@ -3,17 +3,22 @@
  *     rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "smtpd/command.h"
+#include "smtpd/domains.h"
 #include "smtpd/quota.h"
 #include "log/log.h"
 #include "smtpd/transaction.h"
 
 /* So many a client may send that does not look at our replies before it has sent all; more are errors. */
 enum { OVERSHOOT_MAX = 1000 };
+
+enum { DOMAIN_PATIENCE_MS = 5000 }; /* a client waits as long for each recipient */
 
 static const struct {
     unsigned code;
@@ -104,6 +109,62 @@ static bool check_quota(struct session *s, const char *address)
     return false;
 }
 
+static void accept_recipient(struct session *s, const struct smtp_rcpt *rcpt)
+{
+    if (transaction_add_recipient(s->transaction, rcpt) < 0)
+        session_decline(s, 451, "4.3.0", "no memory, try again later");
+    else
+        session_reply(s, 250, "2.1.5", "recipient ok");
+}
+
+/* An answer that says nothing for sure takes the recipient: its notice comes later, as without the question. */
+static void domain_answered(void *arg, const struct ipc_domain_checked *answer)
+{
+    struct session *s = arg;
+    struct smtp_rcpt *rcpt = s->asked_rcpt;
+    s->domain_question = NULL;
+    s->asked_rcpt = NULL;
+    s->phase = SESSION_COMMAND;
+    if (answer != NULL && answer->status == ROUTE_FAILED)
+        session_decline(s, answer->code >= 500 && answer->code < 600 ? answer->code : 550,
+                        answer->enhanced[0] == '5' ? answer->enhanced : "5.1.2", "<%.256s> %.256s", rcpt->to.text,
+                        answer->reply);
+    else
+        accept_recipient(s, rcpt);
+    free(rcpt);
+    if (s->phase == SESSION_COMMAND)
+        session_resume(s, SESSION_COMMAND);
+}
+
+void command_rcpt_unasked(struct session *s)
+{
+    domains_cancel(s->domain_question);
+    domain_answered(s, NULL);
+}
+
+/* true: the answer comes later.  RFC 5321 section 5.1, RFC 7505 section 4.1. */
+static bool ask_domain(struct session *s, const struct smtp_rcpt *rcpt)
+{
+    const struct domain_subject subject = {.domain = mail_address_domain(&rcpt->to),
+                                           .tenant = session_tenant(s),
+                                           .sender = s->transaction->mail.from.text};
+    if (!s->listener->check_recipient_domains || s->server->domains == NULL)
+        return false;
+    s->asked_rcpt = malloc(sizeof(*rcpt));
+    if (s->asked_rcpt == NULL)
+        return false;
+    *s->asked_rcpt = *rcpt;
+    if (domains_ask(s->server->domains, &subject, domain_answered, s, &s->domain_question) < 0) {
+        free(s->asked_rcpt);
+        s->asked_rcpt = NULL;
+        return false;
+    }
+    s->domain_until_ms = clock_mono_ms() + DOMAIN_PATIENCE_MS;
+    session_check_by(s, s->domain_until_ms);
+    session_wait(s, SESSION_DOMAIN_WAIT);
+    return true;
+}
+
 void cmd_rcpt(struct session *s, char *argument)
 {
     struct smtp_rcpt rcpt;
@@ -147,8 +208,6 @@ void cmd_rcpt(struct session *s, char *argument)
         return;
     if (!check_suppression(s, rcpt.to.text))
         return;
-    if (transaction_add_recipient(t, &rcpt) < 0)
-        session_decline(s, 451, "4.3.0", "no memory, try again later");
-    else
-        session_reply(s, 250, "2.1.5", "recipient ok");
+    if (!ask_domain(s, &rcpt))
+        accept_recipient(s, &rcpt);
 }

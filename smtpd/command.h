@@ -11,6 +11,8 @@ void command_run(struct session *s, char *line, size_t len);
 void command_auth_response(struct session *s, char *line, size_t len);
 /* It was longer than a line may be. */
 void command_auth_too_long(struct session *s);
+/* Nobody told whether the domain of the recipient takes mail. */
+void command_rcpt_unasked(struct session *s);
 /* Content after DATA: consumes what belongs to the message. */
 void command_data_content(struct session *s, struct buf *in);
 

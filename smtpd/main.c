@@ -11,6 +11,7 @@
 #include "smtpd/auth_client.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "smtpd/domains.h"
 #include "smtpd/limits.h"
 #include "store/once.h"
 #include "store/usage.h"
@@ -28,9 +29,22 @@ static struct server server;
 static struct ipc_face qmgr_face;
 static struct timer auth_wait;
 
-static const struct ipc_handler qmgr_handlers[] = {{IPC_NONE, NULL}};
+static void on_domain_checked(void *arg, struct ipc_channel *from, const void *message, int *fd)
+{
+    domains_answered(server.domains, message);
+}
 
-/* Nothing hangs on this channel: qmgr also finds messages it was not told of. */
+static const struct ipc_handler qmgr_handlers[] = {
+    {IPC_DOMAIN_CHECKED, on_domain_checked},
+    {IPC_NONE, NULL},
+};
+
+static struct ipc_channel *qmgr_channel(void *arg)
+{
+    return server.qmgr != NULL ? ipc_client_channel(server.qmgr) : NULL;
+}
+
+/* No message hangs on this channel: qmgr also finds those it was not told of. */
 static void on_qmgr_up(void *arg, struct ipc_channel *c)
 {
     log_debug("qmgr is there");
@@ -39,6 +53,7 @@ static void on_qmgr_up(void *arg, struct ipc_channel *c)
 static void on_qmgr_down(void *arg, struct ipc_channel *c, const char *why)
 {
     log_debug("qmgr is away: %s", why);
+    domains_down(server.domains);
 }
 
 static int load_settings(struct service *s)
@@ -269,6 +284,9 @@ static int start(struct service *s)
     umask(0007); /* all that it makes are queue files, which qmgr's group writes */
     qmgr_face =
         (struct ipc_face){.self = s->self, .handlers = qmgr_handlers, .on_up = on_qmgr_up, .on_down = on_qmgr_down};
+    server.domains = domains_new(qmgr_channel, NULL);
+    if (server.domains == NULL)
+        return -ENOMEM;
     server.qmgr = ipc_client_new(s->loop, SERVICE_QMGR_SOCKET, ROLE_QMGR, &qmgr_face);
     server.auth = auth_client_new(s->loop, SERVICE_AUTH_SOCKET, &s->self, on_auth_up);
     if (server.qmgr == NULL || server.auth == NULL || timer_init(&auth_wait, s->loop, on_auth_late, NULL) < 0)
@@ -305,6 +323,7 @@ static void stop(struct service *s)
         session_free(session);
     auth_client_free(server.auth);
     ipc_client_free(server.qmgr);
+    domains_free(server.domains);
     suppression_free(server.suppression);
     once_close(server.once);
     usage_close(server.usage);

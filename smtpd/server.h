@@ -13,6 +13,7 @@
 struct session;
 struct auth_client;
 struct limits;
+struct domains;
 struct listener;
 struct once;
 struct usage;
@@ -38,6 +39,7 @@ struct server {
     struct usage *usage; /* what quotas count, and who is frozen */
     struct once *once;   /* keys of submissions; NULL = no header asks for it */
     struct auth_client *auth;
+    struct domains *domains; /* asked whether a domain takes mail */
     struct ipc_client *qmgr; /* told of every message that was committed */
     TAILQ_HEAD(, listener) listeners;
     struct session_list sessions;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "smtpd/command.h"
+#include "smtpd/domains.h"
 #include "smtpd/limits.h"
 #include "smtpd/listen.h"
 #include "smtpd/quota.h"
@@ -68,6 +69,14 @@ static void line_up(struct session *s, bool progress)
     s->standing = standing;
 }
 
+static void forget_question(struct session *s)
+{
+    domains_cancel(s->domain_question);
+    free(s->asked_rcpt);
+    s->domain_question = NULL;
+    s->asked_rcpt = NULL;
+}
+
 void session_free(struct session *s)
 {
     if (s->counted)
@@ -112,6 +121,7 @@ int session_log_in(struct session *s, const struct session_owner *owner)
 
 void session_forget(struct session *s)
 {
+    forget_question(s);
     transaction_end(s);
     auth_cancel(s->server->auth, s->exchange);
     s->exchange = NULL;
@@ -227,6 +237,7 @@ static void close_with(struct session *s, unsigned code, const char *enhanced, c
         return;
     reply_text(s, code, enhanced, text);
     s->phase = SESSION_CLOSING;
+    forget_question(s);
     transaction_end(s);
     line_up(s, false);
     stream_set_deadline_ms(s->stream, STREAM_GRACE_MS);
@@ -291,8 +302,7 @@ static void close_at_once(struct session *s)
     stream_close_at_once(s->stream);
 }
 
-/* The clock is looked at then, or before. */
-static void check_by(struct session *s, uint64_t at_ms)
+void session_check_by(struct session *s, uint64_t at_ms)
 {
     uint64_t now = clock_mono_ms();
     if (s->check_at_ms != 0 && s->check_at_ms <= at_ms)
@@ -326,7 +336,7 @@ void session_drain(struct session *s)
 {
     give_up_login(s);
     if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE || s->phase == SESSION_AUTH_WAIT ||
-        s->phase == SESSION_HUSH)
+        s->phase == SESSION_DOMAIN_WAIT || s->phase == SESSION_HUSH)
         say_draining(s);
     else if (s->phase == SESSION_GREETING || s->phase == SESSION_PROXY)
         stream_close_after_flush(s->stream);
@@ -453,7 +463,7 @@ static int begin(struct session *s)
     if (s->listener->greet_wait_ms > 0 && !s->trusted) {
         s->phase = SESSION_HUSH;
         s->greet_at_ms = clock_mono_ms() + (uint64_t)s->listener->greet_wait_ms;
-        check_by(s, s->greet_at_ms);
+        session_check_by(s, s->greet_at_ms);
         return 0;
     }
     greet(s);
@@ -517,7 +527,7 @@ static void settle(struct session *s, bool progress)
         s->unfinished_at_ms = 0;
     } else if (progress || s->unfinished_at_ms == 0) {
         s->unfinished_at_ms = clock_mono_ms();
-        check_by(s, s->unfinished_at_ms + (uint64_t)s->server->settings.command_time_limit_ms);
+        session_check_by(s, s->unfinished_at_ms + (uint64_t)s->server->settings.command_time_limit_ms);
     }
     if (!has_content_under_way(s))
         s->content_at_ms = s->content_bytes = 0;
@@ -634,13 +644,17 @@ static void on_clock(void *arg)
     if (s->phase == SESSION_HUSH && now >= s->greet_at_ms)
         greet(s);
     if (s->phase == SESSION_HUSH) {
-        check_by(s, s->greet_at_ms);
+        session_check_by(s, s->greet_at_ms);
+    } else if (s->phase == SESSION_DOMAIN_WAIT && now >= s->domain_until_ms) {
+        command_rcpt_unasked(s);
+    } else if (s->phase == SESSION_DOMAIN_WAIT) {
+        session_check_by(s, s->domain_until_ms);
     } else if (s->phase == SESSION_AUTH_WAIT || s->phase == SESSION_COMMIT) {
-        check_by(s, now + (uint64_t)s->server->settings.idle_timeout_ms);
+        session_check_by(s, now + (uint64_t)s->server->settings.idle_timeout_ms);
     } else {
         uint64_t end = patience_ends_ms(s, &why);
         if (now < end)
-            check_by(s, end);
+            session_check_by(s, end);
         else
             lose_patience(s, why);
     }
@@ -690,7 +704,7 @@ static int session_open(struct session *s)
     int r = timer_init(&s->clock, s->server->loop, on_clock, s);
     if (r < 0)
         return r;
-    check_by(s, s->started_ms + idle_ms);
+    session_check_by(s, s->started_ms + idle_ms);
     /* Behind our own time-out, for a client that does not even read the 421. */
     stream_set_timeout_ms(s->stream, idle_ms + STREAM_GRACE_MS);
     stream_set_output_limit_ms(s->stream, idle_ms);

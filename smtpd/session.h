@@ -18,6 +18,7 @@ enum session_phase {
     SESSION_COMMAND,       /* the client's: a command */
     SESSION_AUTH_RESPONSE, /* the client's: its answer to a challenge */
     SESSION_AUTH_WAIT,     /* ours: auth is asked */
+    SESSION_DOMAIN_WAIT,   /* ours: qmgr is asked about a recipient's domain */
     SESSION_DATA,          /* the client's: content */
     SESSION_CHUNK,         /* the client's: the bytes of a BDAT */
     SESSION_COMMIT,        /* ours: the message is being made durable */
@@ -74,6 +75,9 @@ struct session {
     char mechanism[32];         /* of the login under way */
     struct auth_exchange *exchange;
     struct transaction *transaction; /* NULL between messages */
+    struct smtp_rcpt *asked_rcpt;    /* SESSION_DOMAIN_WAIT: the recipient, … */
+    struct domain_question *domain_question;
+    uint64_t domain_until_ms; /* … and when it is taken unasked */
     unsigned commands, errors, failed_logins, accepted;
     const char *end_reason; /* for the log; NULL = as the stream says */
     enum session_standing standing;
@@ -115,6 +119,8 @@ void session_resume(struct session *s, enum session_phase phase);
 /* Our turn begins: no command is looked at until session_resume. */
 void session_wait(struct session *s, enum session_phase phase);
 
+/* Looks at its deadlines at that time at the latest. */
+void session_check_by(struct session *s, uint64_t at_ms);
 /* Forgets all the client said, as after STARTTLS (RFC 3207 section 4.2). */
 void session_forget(struct session *s);
 /* Its mail is this credential's from here on.  0, -EUSERS (it, or its tenant, has too many sessions) or -ENOMEM; then

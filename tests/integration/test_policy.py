@@ -12,6 +12,7 @@ SECRET = "a pass word"
 @pytest.fixture(scope="module")
 def relay(shared):
     shared.inbox = shared.sink("example.test")
+    shared.record(("nullmx.test", "MX", "0 ."))
     relay = shared.suite({
         "smtpd.conf": {
             "listener bound": {"address": f"{shared.network.address(1)}:2526", "trusted_networks": "127.0.0.0/8",
@@ -258,3 +259,55 @@ def test_credential_whose_mail_bounces_is_frozen(relay, shared):
         assert send(client)[0] == 250
     again = relay.ctl("user", "thaw", "list", check=False)
     assert again.returncode != 0 and "is not frozen" in again.stderr
+
+
+# -- domains of recipients
+
+
+@pytest.fixture(scope="module")
+def asking(shared, relay):
+    return shared.suite({"smtpd.conf": {"listener smtp": {"check_recipient_domains": "yes"}}}).start()
+
+
+@pytest.mark.parametrize("address,code,text", [
+    ("x@example.test", 250, "2.1.5"),
+    ("x@nullmx.test", 556, "5.1.10 <x@nullmx.test> "),
+    ("x@NoSuch.test", 550, "5.1.2 <x@nosuch.test> "),
+    ("x@[127.0.0.99]", 250, "2.1.5"),
+])
+def test_domain_that_takes_no_mail_is_refused_at_rcpt(asking, address, code, text):
+    with asking.connect("smtp") as client:
+        client.mail("app@sender.test")
+        for _ in range(2):  # the second time out of qmgr's memory
+            got, reply = client.rcpt(address)
+            assert got == code and reply.decode().startswith(text), reply
+        assert client.rcpt("y@example.test")[0] == 250
+
+
+def test_pipelined_recipients_are_answered_in_order(asking):
+    names = ["a@example.test", "b@gone1.test", "c@example.test", "d@gone2.test", "e@nullmx.test", "f@example.test"]
+    with asking.connect("smtp") as client:
+        client.send("MAIL FROM:<app@sender.test>\r\n" + "".join(f"RCPT TO:<{n}>\r\n" for n in names) + "NOOP\r\n")
+        replies = [client.getreply() for _ in range(len(names) + 2)]
+        assert [code for code, _ in replies] == [250, 250, 550, 250, 550, 556, 250, 250]
+        assert all(n.encode() in replies[i + 1][1] for i, n in enumerate(names) if replies[i + 1][0] != 250)
+
+
+def test_rule_of_the_admin_counts_before_dns(asking):
+    asking.ctl("queue", "reroute", "--to", "127.0.0.1:9", "--domain", "moved.test")
+    with asking.connect("smtp") as client:
+        client.mail("app@sender.test")
+        assert client.rcpt("x@moved.test")[0] == 250
+    asking.ctl("queue", "resume", "--domain", "moved.test")
+
+
+def test_recipient_is_taken_when_nobody_can_be_asked(shared):
+    """No answer of DNS, and no qmgr."""
+    relay = shared.suite({"smtpd.conf": {"listener smtp": {"check_recipient_domains": "yes"}},
+                          "smtp-out.conf": {"dns_servers": "127.0.0.1:9", "dns_timeout": "1s"},
+                          "master.conf": {"restart_delay_min": "1h", "restart_delay_max": "1h"}}).start()
+    with relay.connect("smtp") as client:
+        client.mail("app@sender.test")
+        assert client.rcpt("x@anything.test")[0] == 250
+        relay.kill("qmgr")
+        assert client.rcpt("y@anything.test")[0] == 250
