@@ -42,7 +42,7 @@ void cmd_helo(struct session *s, char *argument)
 /* RFC 1870 section 3 */
 static void offer_size(const struct session *s, struct buf *offer)
 {
-    buf_printf(offer, " %lld", (long long)s->server->settings.max_message_size_bytes);
+    buf_printf(offer, " %lld", (long long)session_max_message_size(s));
 }
 
 /* RFC 4954 section 3 */
@@ -65,7 +65,7 @@ static void offer_future_release(const struct session *s, struct buf *offer)
 /* RFC 9422 section 4 */
 static void offer_limits(const struct session *s, struct buf *offer)
 {
-    buf_printf(offer, " RCPTMAX=%lld", (long long)s->server->settings.max_recipients);
+    buf_printf(offer, " RCPTMAX=%lld", (long long)session_max_recipients(s));
 }
 
 static void offer_xclient(const struct session *s, struct buf *offer)

@@ -43,7 +43,7 @@ static bool check_login(struct session *s)
 
 static bool check_size(struct session *s, const struct smtp_mail *mail)
 {
-    uint64_t largest = (uint64_t)s->server->settings.max_message_size_bytes;
+    uint64_t largest = (uint64_t)session_max_message_size(s);
     if (largest > 0 && mail->size_bytes > largest) {
         /* RFC 1870 section 6.1 */
         session_refuse(s, 552, "5.3.4", "message is larger than this server takes (%llu bytes)",

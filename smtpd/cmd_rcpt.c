@@ -196,7 +196,7 @@ void cmd_rcpt(struct session *s, char *argument)
         return;
     }
     /* RFC 5321 section 4.5.3.1.10 */
-    if (t->recipients.count >= (size_t)s->server->settings.max_recipients) {
+    if (t->recipients.count >= (size_t)session_max_recipients(s)) {
         static const char text[] = "too many recipients, send the message to the others separately";
         if (++t->overshoot <= OVERSHOOT_MAX)
             session_decline(s, 452, "4.5.3", text);

@@ -284,7 +284,7 @@ static int take(struct content *c, const char *data, size_t len)
 {
     if (c->fault != NULL)
         return 0;
-    if (c->settings->max_message_size_bytes > 0 && c->decoder.bytes > (uint64_t)c->settings->max_message_size_bytes)
+    if (c->rules.max_bytes > 0 && c->decoder.bytes > c->rules.max_bytes)
         return content_fail(c, FAULT_TOO_LARGE);
     if (c->in_body)
         return content_write(c, data, len);

@@ -25,6 +25,7 @@ struct content_fault {
 struct content_rules {
     bool submission;     /* fill in Date and Message-ID, drop Bcc */
     bool normalises;     /* bare CR and LF become CRLF; else they are a fault */
+    uint64_t max_bytes;  /* 0 = any */
     bool binary;         /* BODY=BINARYMIME: all bytes are right as they are */
     bool adds_from;      /* a missing From, or Sender of several authors, is added */
     const char *sender;  /* of the envelope; must outlive the content, as senders */

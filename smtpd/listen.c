@@ -54,6 +54,22 @@ static void refuse(struct listener *l, int fd, const struct net_address *peer, i
     close(fd);
 }
 
+/* Counts a session for the listener itself, where that has a limit of its own. */
+static bool enter(struct listener *l)
+{
+    int64_t maximum = l->settings->max_connections;
+    if (maximum == 0 || limits_enter(l->server->limits, LIMITS_LISTENER, l->settings->name) < maximum)
+        return true;
+    listener_leave(l->server, l->settings);
+    return false;
+}
+
+void listener_leave(struct server *server, const struct settings_listener *settings)
+{
+    if (settings->max_connections > 0)
+        limits_leave(server->limits, LIMITS_LISTENER, settings->name);
+}
+
 static void take(struct listener *l, int fd, const struct net_address *peer)
 {
     struct server *server = l->server;
@@ -64,6 +80,10 @@ static void take(struct listener *l, int fd, const struct net_address *peer)
         reason = limits_connect(server->limits, counted);
     else if (reason == 0 && (limits_crowded(server->limits) || fd > l->plenty))
         session_make_room(server, SESSION_STRANGER);
+    if (reason == 0 && !enter(l)) {
+        limits_disconnect(server->limits, counted);
+        reason = LIMITS_TOO_MANY;
+    }
     if (reason != 0) {
         refuse(l, fd, peer, reason);
         return;
@@ -71,6 +91,7 @@ static void take(struct listener *l, int fd, const struct net_address *peer)
     if (session_new(server, l->settings, fd, peer) < 0) {
         log_error("no memory for a session, the connection is closed");
         limits_disconnect(server->limits, counted);
+        listener_leave(server, l->settings);
     }
 }
 

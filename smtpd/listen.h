@@ -26,4 +26,13 @@ const struct net_address *listener_counts_as(const struct settings_listener *l, 
 /* Whether the client is in one of these networks of a listener. */
 bool listener_networks_hold(const struct conf_networks *networks, const struct net_address *client);
 
+/* One of its sessions has ended. */
+void listener_leave(struct server *server, const struct settings_listener *settings);
+
+/* A limit of its own, or, where it has none, that of all. */
+static inline int64_t listener_limit(int64_t own, int64_t general)
+{
+    return own > 0 ? own : general;
+}
+
 #endif

@@ -46,6 +46,15 @@ int session_set_client(struct session *s, const struct net_address *client)
     return 0;
 }
 
+static void stop_counting(struct session *s)
+{
+    if (!s->counted)
+        return;
+    s->counted = false;
+    limits_disconnect(s->server->limits, counted_as(s));
+    listener_leave(s->server, s->listener);
+}
+
 /* Where it stands in line when room is needed. */
 static enum session_standing standing_of(const struct session *s)
 {
@@ -79,8 +88,7 @@ static void forget_question(struct session *s)
 
 void session_free(struct session *s)
 {
-    if (s->counted)
-        limits_disconnect(s->server->limits, counted_as(s));
+    stop_counting(s);
     if (s->standing != SESSION_BUSY)
         TAILQ_REMOVE(&s->server->waiting[s->standing], s, turn);
     TAILQ_REMOVE(&s->server->sessions, s, link);
@@ -143,6 +151,21 @@ const char *session_senders(const struct session *s)
 const char *session_tenant(const struct session *s)
 {
     return s->credential != NULL ? s->tenant : s->listener->tenant;
+}
+
+int64_t session_max_message_size(const struct session *s)
+{
+    return listener_limit(s->listener->max_message_size_bytes, s->server->settings.max_message_size_bytes);
+}
+
+int64_t session_max_recipients(const struct session *s)
+{
+    return listener_limit(s->listener->max_recipients, s->server->settings.max_recipients);
+}
+
+static uint64_t idle_timeout_ms(const struct session *s)
+{
+    return (uint64_t)listener_limit(s->listener->idle_timeout_ms, s->server->settings.idle_timeout_ms);
 }
 
 bool session_offers_auth(const struct session *s)
@@ -281,7 +304,7 @@ void session_refuse(struct session *s, unsigned code, const char *enhanced, cons
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     decline_with(s, code, enhanced, text);
-    if (++s->errors < (unsigned)s->server->settings.max_errors)
+    if (++s->errors < (unsigned)listener_limit(s->listener->max_errors, s->server->settings.max_errors))
         return;
     log_info("ended: client=%s, listener=%s, errors=%u, reason=too many errors", s->client, s->listener->name,
              s->errors);
@@ -347,8 +370,7 @@ static void make_way(struct session *s)
 {
     s->end_reason = "room was needed for a new client"; /* one line is enough where there may be thousands a second */
     give_up_login(s);
-    limits_disconnect(s->server->limits, counted_as(s));
-    s->counted = false;
+    stop_counting(s);
     if (s->phase != SESSION_GREETING && s->phase != SESSION_PROXY)
         reply_text(s, 421, "4.3.2", "too many connections, and this one was idle");
     close_at_once(s);
@@ -603,7 +625,7 @@ static void on_end(void *arg, const struct stream_end *end)
 static uint64_t patience_ends_ms(const struct session *s, const char **why)
 {
     const struct settings_smtpd *set = &s->server->settings;
-    uint64_t idle_ms = (uint64_t)set->idle_timeout_ms, rate = (uint64_t)set->min_data_rate_bytes;
+    uint64_t idle_ms = idle_timeout_ms(s), rate = (uint64_t)set->min_data_rate_bytes;
     uint64_t end = s->last_activity_ms + idle_ms;
     uint64_t unfinished = s->unfinished_at_ms + (uint64_t)set->command_time_limit_ms;
     uint64_t content = rate > 0 ? s->content_at_ms + idle_ms + s->content_bytes * 1000 / rate : UINT64_MAX;
@@ -650,7 +672,7 @@ static void on_clock(void *arg)
     } else if (s->phase == SESSION_DOMAIN_WAIT) {
         session_check_by(s, s->domain_until_ms);
     } else if (s->phase == SESSION_AUTH_WAIT || s->phase == SESSION_COMMIT) {
-        session_check_by(s, now + (uint64_t)s->server->settings.idle_timeout_ms);
+        session_check_by(s, now + idle_timeout_ms(s));
     } else {
         uint64_t end = patience_ends_ms(s, &why);
         if (now < end)
@@ -700,7 +722,7 @@ static const struct stream_ops session_stream = {
 
 static int session_open(struct session *s)
 {
-    uint64_t idle_ms = (uint64_t)s->server->settings.idle_timeout_ms;
+    uint64_t idle_ms = idle_timeout_ms(s);
     int r = timer_init(&s->clock, s->server->loop, on_clock, s);
     if (r < 0)
         return r;

@@ -130,6 +130,8 @@ bool session_may_relay(const struct session *s);
 /* What its mail may come from (mail/senders.h). */
 const char *session_senders(const struct session *s);
 const char *session_tenant(const struct session *s);
+int64_t session_max_message_size(const struct session *s); /* bytes; 0 = any */
+int64_t session_max_recipients(const struct session *s);
 bool session_offers_auth(const struct session *s);
 bool session_offers_mechanism(const struct session *s, const char *mechanism);
 /* It proves who the channel's ends are (SCRAM-SHA-256-PLUS). */

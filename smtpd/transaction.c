@@ -137,6 +137,7 @@ static int begin_content(struct transaction *t)
     if (r == 0) {
         const struct content_rules rules = {.submission = s->listener->role == LISTENER_SUBMISSION,
                                             .normalises = s->normalises,
+                                            .max_bytes = (uint64_t)session_max_message_size(s),
                                             .binary = t->mail.body == SMTP_BODY_BINARYMIME,
                                             .adds_from = s->listener->add_missing_from,
                                             .sender = t->mail.from.text,

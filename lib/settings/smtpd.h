@@ -28,6 +28,8 @@ struct settings_listener {
     bool add_missing_from;
     int lane;     /* enum listener_lane */
     char *banner; /* "" = smtpd's */
+    /* 0 = as outside of listeners */
+    int64_t max_message_size_bytes, max_recipients, max_errors, max_connections, idle_timeout_ms;
     struct conf_list discard_ehlo_keywords;
     int bare_line_ends; /* enum listener_line_ends */
     struct conf_networks normalise_networks, xclient_networks, proxy_networks;

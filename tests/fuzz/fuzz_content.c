@@ -42,6 +42,7 @@ static void begin(struct trial *t, struct content **out)
     struct injection *i;
     const struct content_rules rules = {.submission = t->choices & SUBMISSION,
                                         .normalises = t->choices & NORMALISES,
+                                        .max_bytes = t->choices & SMALL ? SMALL_MAX : 0,
                                         .binary = t->choices & BINARY,
                                         .adds_from = t->choices & SUBMISSION,
                                         .sender = "a@example.com",
@@ -214,8 +215,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct trial t = {.choices = data[0]};
     clock_fake_set(1000, INT64_C(1763928001000000));
-    t.settings = (struct settings_smtpd){.max_message_size_bytes = t.choices & SMALL ? SMALL_MAX : 0,
-                                         .max_header_size_bytes = HEADER_MAX,
+    t.settings = (struct settings_smtpd){.max_header_size_bytes = HEADER_MAX,
                                          .max_line_length = LINE_MAX_BYTES,
                                          .max_hops = HOPS_MAX,
                                          .lane_header = t.choices & LANES ? lane_header : no_header,

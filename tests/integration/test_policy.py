@@ -261,6 +261,32 @@ def test_credential_whose_mail_bounces_is_frozen(relay, shared):
     assert again.returncode != 0 and "is not frozen" in again.stderr
 
 
+# -- limits of a listener
+
+
+def test_listener_has_limits_of_its_own(world):
+    world.sink("example.test")
+    relay = world.suite({"smtpd.conf": {"listener smtp": {"max_message_size": "10k", "max_recipients": 2, "max_errors": 3,
+                                                          "max_connections": 2, "idle_timeout": "2s"}}}).start()
+    with relay.connect("smtp") as small:
+        assert small.esmtp_features["size"] == "10240" and small.esmtp_features["limits"] == "RCPTMAX=2"
+        assert small.mail("app@sender.test", ["SIZE=20000"])[0] == 552
+        small.mail("app@sender.test")
+        assert [small.rcpt(f"{i}@example.test")[0] for i in range(3)] == [250, 250, 452]
+        assert small.data(suites.message(size=12000))[0] == 552
+        with relay.connect("smtp"):
+            with pytest.raises(smtplib.SMTPConnectError) as refused:
+                relay.connect("smtp")
+            assert refused.value.smtp_code == 421
+            with relay.connect("submissions") as other:
+                assert other.esmtp_features["size"] == str(50 << 20)
+        assert small.docmd("NONSENSE")[0] == 500
+        assert small.getreply()[0] == 421
+    with relay.connect("smtp") as silent:
+        assert silent.getreply()[0] == 421
+        assert relay.log_lines("reply=421 4.7.0 too many connections")
+
+
 # -- domains of recipients
 
 
