@@ -18,6 +18,7 @@ int user_list(struct ctl *c, const struct args *a);
 int user_disable(struct ctl *c, const struct args *a);
 int user_enable(struct ctl *c, const struct args *a);
 int user_lane(struct ctl *c, const struct args *a);
+int user_usage(struct ctl *c, const struct args *a);
 int user_thaw(struct ctl *c, const struct args *a);
 int user_senders(struct ctl *c, const struct args *a);
 int user_certificate(struct ctl *c, const struct args *a);

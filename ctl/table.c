@@ -22,6 +22,8 @@ const struct phrase phrases[] = {
      "Bind a credential to addresses and domains it may send as; without any it may send as anybody"},
     {"user certificate", "NAME [FINGERPRINT] [--remove]", NEEDS_SETTINGS, user_certificate,
      "Let a TLS certificate log in as a credential, or no longer; without a fingerprint, list those that can"},
+    {"user usage", "[NAME...]", NEEDS_SETTINGS, user_usage,
+     "Show what credentials sent in the last minute, hour and day, and what of it bounced"},
     {"user thaw", "NAME...", NEEDS_SETTINGS, user_thaw,
      "Let credentials send again that were frozen as too much of their mail bounced"},
     {"user remove", "NAME...", NEEDS_SETTINGS, user_remove, "Remove credentials"},

@@ -389,6 +389,66 @@ int user_enable(struct ctl *c, const struct args *a)
     return change_each(c, a, set_enabled, "enabled");
 }
 
+static const struct listing_column usage_columns[] = {
+    {"name", "NAME", 24},
+    {"messages_minute", "MESSAGES/MIN", 12},
+    {"messages_hour", "HOUR", 8},
+    {"messages_day", "DAY", 8},
+    {"recipients_minute", "RECIPIENTS/MIN", 14},
+    {"recipients_hour", "HOUR", 8},
+    {"recipients_day", "DAY", 8},
+    {"bounces_day", "BOUNCES/DAY", 11},
+    {"frozen", "FROZEN", 19},
+    {NULL, NULL, 0},
+};
+
+static int show_usage(const struct credential *row, void *arg)
+{
+    struct user_listing *u = arg;
+    struct usage_counts counts = {0};
+    int r = u->usage != NULL ? usage_read(u->usage, USAGE_CREDENTIAL, row->name, &counts) : 0;
+    listing_text(&u->listing, row->name);
+    for (int p = 0; p < USAGE_PERIODS; p++)
+        listing_number(&u->listing, counts.messages[p]);
+    for (int p = 0; p < USAGE_PERIODS; p++)
+        listing_number(&u->listing, counts.recipients[p]);
+    listing_number(&u->listing, counts.bounces[USAGE_DAY]);
+    listing_time(&u->listing, u->usage != NULL ? usage_frozen_since_s(u->usage, row->name) : 0);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int show_usage_of(struct credentials *db, const char *name, struct user_listing *l)
+{
+    struct credential row;
+    int r = credentials_lookup(db, name, &row);
+    return outcome(name, r == 0 ? -ENOENT : r < 0 ? r : show_usage(&row, l));
+}
+
+int user_usage(struct ctl *c, const struct args *a)
+{
+    struct credentials *db = NULL;
+    struct user_listing l = {0};
+    int r, status = open_database(c, &db);
+    if (status != CTL_OK)
+        return status;
+    l.usage = open_usage(c, &r);
+    if (r < 0) {
+        credentials_free(db);
+        return ctl_say(CTL_FAILED, "%s/usage: %s", c->shared.state_directory, text_errno(r));
+    }
+    listing_begin(&l.listing, stdout, c->json, usage_columns);
+    for (size_t i = 0; i < a->count; i++) {
+        int one = show_usage_of(db, a->positional[i], &l);
+        status = one != CTL_OK ? one : status;
+    }
+    if (a->count == 0)
+        r = credentials_list(db, show_usage, &l);
+    listing_end(&l.listing);
+    credentials_free(db);
+    usage_close(l.usage);
+    return r < 0 ? ctl_say(CTL_FAILED, "%s: %s", c->shared.credentials_database, text_errno(r)) : status;
+}
+
 int user_thaw(struct ctl *c, const struct args *a)
 {
     int r, status = CTL_OK;

@@ -127,7 +127,7 @@ static void add_binding(struct session *s, struct ipc_auth_start *start, struct 
 
 static void add_certificate(struct session *s, struct ipc_auth_start *start, struct channel_proof *proof)
 {
-    if (tls_identity(s->stream, &proof->identity) < 0)
+    if (!s->listener->client_certificates || tls_identity(s->stream, &proof->identity) < 0)
         return;
     start->certificate = proof->identity.certificate;
     start->certificate_key = proof->identity.key;

@@ -190,7 +190,7 @@ bool session_offers_mechanism(const struct session *s, const char *mechanism)
     if (i == mechanisms->count)
         return false;
     if (text_equal_nocase(mechanism, "EXTERNAL"))
-        return tls_has_identity(s->stream);
+        return s->listener->client_certificates && tls_has_identity(s->stream);
     return !text_equal_nocase(mechanism, "SCRAM-SHA-256-PLUS") || session_binds_channel(s);
 }
 

@@ -224,6 +224,25 @@ void usage_give_back(struct usage *u, enum usage_kind kind, const char *name, ui
     mapped_unlock(&u->file);
 }
 
+int usage_read(struct usage *u, enum usage_kind kind, const char *name, struct usage_counts *out)
+{
+    uint64_t fingerprint[2];
+    int64_t now_s = clock_wall_s();
+    int r = fingerprint_of(u, kind, name, fingerprint);
+    if (r < 0 || (r = mapped_lock(&u->file)) < 0)
+        return r;
+    const struct entry *found = find(u, fingerprint);
+    struct entry e = found != NULL ? *found : (struct entry){0};
+    mapped_unlock(&u->file);
+    pass_time(&e, now_s);
+    for (int p = 0; p < USAGE_PERIODS; p++) {
+        out->messages[p] = count_of(&e, p, MESSAGES, now_s);
+        out->recipients[p] = count_of(&e, p, RECIPIENTS, now_s);
+        out->bounces[p] = count_of(&e, p, BOUNCES, now_s);
+    }
+    return found != NULL ? 0 : -ENOENT;
+}
+
 int usage_bounced(struct usage *u, const char *credential, uint32_t failures, const struct usage_freeze *rule,
                   uint32_t *now_bounced, uint32_t *now_recipients)
 {

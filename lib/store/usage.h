@@ -41,6 +41,13 @@ int usage_take(struct usage *u, enum usage_kind kind, const char *name, const st
 /* It was not accepted after all. */
 void usage_give_back(struct usage *u, enum usage_kind kind, const char *name, uint32_t recipients);
 
+struct usage_counts {
+    int64_t messages[USAGE_PERIODS], recipients[USAGE_PERIODS], bounces[USAGE_PERIODS];
+};
+
+/* What is counted now.  0, -ENOENT (nothing of it was heard) or -errno. */
+int usage_read(struct usage *u, enum usage_kind kind, const char *name, struct usage_counts *out);
+
 /* When a credential counts as one that nobody should hear from.  percent 0 = never. */
 struct usage_freeze {
     int64_t percent; /* of its recipients of a day bounced */

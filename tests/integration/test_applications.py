@@ -22,7 +22,7 @@ from email.utils import formataddr, parseaddr
 from urllib.parse import quote
 
 import pytest
-from support import suite as suites
+from support import certs, suite as suites
 
 PAGES = suites.SOURCE / "docs" / "applications"
 DRIVERS = suites.SOURCE / "tests" / "interop"
@@ -247,7 +247,8 @@ def relay(shared):
     lines = re.findall(r"(\w+) = (.*)\n", block("printer", "listener"))
     names = {"0.0.0.0:25": f"{address}:{suites.PORTS['smtp']}", "192.0.2.0/24": shared.network.address(0) + "/24"}
     listener = {name: names[value] for name, value in lines}
-    relay = shared.suite({"smtpd.conf": {"certificate": chain, "key": key, "listener smtp": listener}}, address).start()
+    relay = shared.suite({"smtpd.conf": {"certificate": chain, "key": key, "listener smtp": listener,
+                                         "listener submission": {"client_certificates": "yes"}}}, address).start()
     relay.user(USER, PASSWORD)
     relay.inbox = inbox
     return relay
@@ -322,6 +323,27 @@ def test_client(relay, files, folder, client, port):
     client.send(Job(relay, folder, messages))
     for one in messages:
         check(relay, client, one)
+
+
+@pytest.mark.parametrize("page", ["msmtp", "curl"])
+def test_certificate_instead_of_a_password(relay, shared, files, folder, page):
+    """The page's third block: nobody knows a password."""
+    client = next(c for c in CLIENTS if c.page == page)
+    chain, key = folder / "client.pem", folder / "client.key"
+    certs.self_signed(chain, key, f"client of {page}")
+    printed = subprocess.run(["openssl", "x509", "-in", chain, "-noout", "-fingerprint", "-sha256"], capture_output=True,
+                             text=True, check=True)
+    relay.ctl("user", "certificate", USER, printed.stdout.strip())
+    one = Mail(f"certificate-{page}@example.test", "By certificate", "Text.\n")
+    text = fill_in(block(page, "certificate"), relay, client.host, one.to)
+    assert "secret" not in text and PASSWORD not in text
+    name = {"msmtp": ".msmtprc", "curl": "mail.curl"}[page]
+    settings = folder / name
+    settings.write_text(re.sub(r"/etc/\w+/client\.", f"{folder}/client.", text))
+    settings.chmod(0o600)
+    {"msmtp": msmtp, "curl": curl}[page](Job(relay, folder, [one]))
+    check(relay, client, one)
+    relay.wait_log(f"auth: result=ok, credential={USER}, mechanism=EXTERNAL")
 
 
 def printer(relay, source, recipient):

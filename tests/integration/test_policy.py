@@ -1,5 +1,6 @@
 """Who may send what: senders bound to credentials and listeners, quotas, and credentials frozen for what bounced."""
 
+import json
 import re
 import smtplib
 
@@ -170,6 +171,8 @@ def test_recipients_of_a_credential(relay):
         assert code == 450 and "<r2@example.test> credential small may send 5 recipients a day" in reply
         assert send(client, [f"r{i}@example.test" for i in range(2)])[0] == 250
         assert client.mail("app@sender.test")[0] == 450
+    row = json.loads(relay.ctl("user", "usage", "small", "--json").stdout)[0]
+    assert (row["messages_hour"], row["recipients_day"], row["bounces_day"]) == (2, 5, 0)
 
 
 def test_refused_message_does_not_count(relay):
@@ -193,12 +196,13 @@ def test_tenant_counts_all_its_credentials(relay):
 
 
 def test_clients_count_by_address(world):
-    relay = world.suite({"smtpd.conf": {"quota clients": {"clients": "127.0.0.0/8", "messages_per_day": 2}}}).start()
     world.sink("example.test")
+    relay = world.suite({"smtpd.conf": {"quota clients": {"clients": "127.0.0.0/8", "messages_per_day": 2}}}).start()
     with relay.connect("smtp") as client:
         assert [send(client)[0] for _ in range(3)] == [250, 250, 450]
     with relay.connect("smtp", source=world.address()) as other:
-        assert send(other)[0] == 250
+        code, reply = send(other)
+        assert code == 250, reply
 
 
 def test_sessions_that_finish_together_do_not_exceed_a_quota(relay):

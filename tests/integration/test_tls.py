@@ -4,6 +4,7 @@ session, and clients that log in with a certificate or bind their login to the c
 import base64
 import hashlib
 import hmac
+import json
 import os
 import shutil
 import smtplib
@@ -146,6 +147,31 @@ def test_broken_certificate_changes_nothing(relay):
     replace(relay.certificate_file, good)
     wait.until(lambda: relay.ctl("status", check=False).returncode == 0, 30, "every worker to be ready")
     assert all(banner(relay, context)[2] == before for _ in range(8))
+
+
+# -- an auditor's view
+
+
+@pytest.mark.skipif(not os.environ.get("POSTHOUSE_LONG"), reason="takes four minutes (scripts/test-long)")
+@pytest.mark.skipif(not shutil.which("testssl"), reason="testssl.sh is not installed")
+@pytest.mark.parametrize("listener", ["submissions", "submission"])
+def test_testssl_finds_nothing(world, listener, tmp_path):
+    """Nothing of severity low or above, with an ECDSA and an RSA certificate.  The DNS zone is not ours to judge; and
+    openssl s_client, which testssl.sh runs without input, may leave before its TLS 1.3 ticket came."""
+    relay = world.suite()
+    pairs = {k: world.authority.issue("relay.posthouse.test", relay.address, "localhost", key_type=k, days=300,
+                                      file=f"audited-{k[:3]}") for k in ("ec", "rsa:2048")}
+    relay.configure({"smtpd.conf": {"certificate": pairs["ec"][0], "key": pairs["ec"][1],
+                                    "certificate rsa": {"chain": pairs["rsa:2048"][0], "key": pairs["rsa:2048"][1]}}})
+    relay.start()
+    found = tmp_path / "found.json"
+    starttls = ["--starttls", "smtp"] if listener == "submission" else []
+    subprocess.run(["testssl", "--quiet", "--color", "0", "--warnings", "off", "--severity", "LOW", "--add-ca", relay.ca_file,
+                    "--jsonfile", found, *starttls, f"{relay.address}:{suites.PORTS[listener]}"], stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, timeout=600)
+    rows = json.loads(found.read_text())
+    aside = {("LOW", "DNS_CAArecord"), ("WARN", "sessionresumption_ticket")}
+    assert [r for r in rows if r["severity"] not in ("DEBUG", "INFO", "OK") and (r["severity"], r["id"]) not in aside] == []
 
 
 # -- client certificates

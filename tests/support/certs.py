@@ -36,7 +36,8 @@ class Authority:
         base = file or names[0].replace("*", "_")
         chain, key = self.folder / f"{base}.pem", self.folder / f"{base}-key.pem"
         request, extensions = self.folder / f"{base}.csr", self.folder / f"{base}.ext"
-        extensions.write_text("subjectAltName=" + ",".join(map(_alt_name, names)) + "\n")
+        extensions.write_text("subjectAltName=" + ",".join(map(_alt_name, names)) +
+                              "\ncrlDistributionPoints=URI:http://ca.test/crl\n")
         curve = ["-pkeyopt", "ec_paramgen_curve:P-256"] if key_type == "ec" else []
         _openssl("req", "-newkey", key_type, *curve, "-nodes", "-subj", f"/CN={names[0]}", "-keyout", key, "-out", request)
         _openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial",

@@ -85,6 +85,12 @@ static void recipients_of_all_periods(void **state)
     assert_int_equal(usage_take(one, USAGE_TENANT, "acme", &quota, 6, &excess), 1);
     assert_int_equal(excess.period, USAGE_DAY);
     assert_int_equal(usage_take(one, USAGE_TENANT, "acme", &quota, 5, &excess), 0);
+    struct usage_counts counts;
+    assert_int_equal(usage_read(other, USAGE_TENANT, "acme", &counts), 0);
+    assert_int_equal(counts.messages[USAGE_DAY], 3);
+    assert_int_equal(counts.recipients[USAGE_DAY], 20);
+    assert_int_equal(counts.recipients[USAGE_MINUTE], 5);
+    assert_int_equal(usage_read(other, USAGE_CLIENT, "acme", &counts), -ENOENT);
     usage_give_back(other, USAGE_TENANT, "acme", 5);
     assert_int_equal(usage_room(one, USAGE_TENANT, "acme", &quota, 1, &excess), 5);
     at(3 * 86400);
