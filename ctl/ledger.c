@@ -389,6 +389,7 @@ struct ledger_message *ledger_file(struct ledger *l, const struct envelope *e)
         [RECIPIENT_EXPIRED] = LEDGER_EXPIRED,
         [RECIPIENT_BOUNCED] = LEDGER_BOUNCED,
         [RECIPIENT_REMOVED] = LEDGER_REMOVED,
+        [RECIPIENT_RELAYED] = LEDGER_SENT,
     };
     uint32_t in_file[LEDGER_CLASS_COUNT] = {0}, waiting = 0;
     for (size_t i = 0; i < e->recipient_count; i++) {

@@ -28,8 +28,12 @@ static void describe(const struct round *r, size_t number, struct ipc_bounce_rec
                                          .orcpt = rcpt->orcpt,
                                          .notify = rcpt->notify,
                                          .code = v != NULL ? v->code : 0,
-                                         .enhanced = v != NULL && v->enhanced != NULL ? v->enhanced : "5.0.0",
-                                         .reply = v != NULL && v->reply != NULL ? v->reply : "delivery failed",
+                                         .enhanced = v != NULL && v->enhanced != NULL    ? v->enhanced
+                                                     : rcpt->status == RECIPIENT_RELAYED ? "2.0.0"
+                                                                                         : "5.0.0",
+                                         .reply = v != NULL && v->reply != NULL       ? v->reply
+                                                  : rcpt->status == RECIPIENT_RELAYED ? ""
+                                                                                      : "delivery failed",
                                          .relay = v != NULL && v->relay != NULL ? v->relay : "none",
                                          .attempted_s = v != NULL ? (uint64_t)v->time_s : 0,
                                          .expired = expired};
@@ -73,13 +77,15 @@ int notice_send(struct round *r, enum ipc_bounce_kind kind, const size_t *number
     return 0;
 }
 
-static void mark_bounced(struct round *r, const struct notice *n)
+/* The sender was told. */
+static void mark_told(struct round *r, const struct notice *n)
 {
     for (uint32_t i = 0; i < n->count; i++) {
         const struct envelope_recipient *rcpt = &r->envelope.recipients[n->numbers[i]];
-        if (rcpt->status != RECIPIENT_FAILED && rcpt->status != RECIPIENT_EXPIRED)
-            continue;
-        record_status(r, n->numbers[i], RECIPIENT_BOUNCED);
+        if (rcpt->status == RECIPIENT_RELAYED)
+            record_status(r, n->numbers[i], RECIPIENT_DONE);
+        else if (rcpt->status == RECIPIENT_FAILED || rcpt->status == RECIPIENT_EXPIRED)
+            record_status(r, n->numbers[i], RECIPIENT_BOUNCED);
     }
 }
 
@@ -106,7 +112,7 @@ void notice_answered(void *arg, struct ipc_channel *from, const void *message, i
         n->round->envelope.warned = true;
         record_state(n->round);
     } else {
-        mark_bounced(n->round, n);
+        mark_told(n->round, n);
     }
     notice_end(q, n);
 }

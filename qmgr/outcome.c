@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "log/log.h"
+#include "mail/dsn.h"
 #include "qmgr/qmgr.h"
 #include "queue/file.h"
 
@@ -72,6 +73,13 @@ static void log_outcome(const struct round *r, const struct envelope_recipient *
     log_delivery(&line);
 }
 
+/* RFC 3461 section 5.2.2: the last host that knows of the wish tells; this is us when the next one does not. */
+static bool owes_success(const struct round *r, const struct envelope_recipient *rcpt, const struct outcome *o)
+{
+    return o->outcome == OUTCOME_DELIVERED && !o->tells && (rcpt->notify & MAIL_DSN_NOTIFY_SUCCESS) != 0 &&
+           r->envelope.sender[0] != '\0';
+}
+
 void outcome_record(struct round *r, size_t number, const struct site *site, const struct outcome *o)
 {
     const struct envelope_recipient *rcpt = &r->envelope.recipients[number];
@@ -86,8 +94,8 @@ void outcome_record(struct round *r, size_t number, const struct site *site, con
     q->count.deferrals += o->outcome == OUTCOME_TRY_LATER;
     q->count.failed += o->outcome == OUTCOME_FAILED;
     if (o->outcome != OUTCOME_TRY_LATER)
-        record_status(r, number, outcomes[o->outcome].status);
-    if (o->outcome != OUTCOME_DELIVERED)
+        record_status(r, number, owes_success(r, rcpt, o) ? RECIPIENT_RELAYED : outcomes[o->outcome].status);
+    if (o->outcome != OUTCOME_DELIVERED || owes_success(r, rcpt, o))
         keep_verdict(rr, o);
     write_history(r, rcpt->index, o);
     log_outcome(r, rcpt, site, o);

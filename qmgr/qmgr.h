@@ -142,6 +142,7 @@ struct outcome {
     uint32_t outcome; /* enum ipc_outcome */
     uint32_t code;
     const char *enhanced, *reply, *relay, *tls;
+    bool tells; /* who has it now tells of its success */
 };
 void outcome_record(struct round *r, size_t number, const struct site *site, const struct outcome *o);
 /* A rule put it off: no attempt, nothing tried. */

@@ -320,7 +320,7 @@ static void log_taken_over(const struct round *r)
         return;
     log_message(LOG_LEVEL_INFO, m->id,
                 "taken over: nrcpt=%zu, waiting=%zu, sent=%zu, bounced=%zu, expired=%zu, removed=%zu",
-                e->recipient_count, count[RECIPIENT_TODO], count[RECIPIENT_DONE],
+                e->recipient_count, count[RECIPIENT_TODO], count[RECIPIENT_DONE] + count[RECIPIENT_RELAYED],
                 count[RECIPIENT_FAILED] + count[RECIPIENT_BOUNCED], count[RECIPIENT_EXPIRED], count[RECIPIENT_REMOVED]);
 }
 

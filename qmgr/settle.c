@@ -65,7 +65,8 @@ static void learn_verdict(void *arg, const struct queue_attempt *a)
 {
     struct round *r = arg;
     long number = round_find_recipient(r, a->index);
-    if (number < 0 || strcmp(a->outcome, "delivered") == 0)
+    if (number < 0 ||
+        (strcmp(a->outcome, "delivered") == 0) != (r->envelope.recipients[number].status == RECIPIENT_RELAYED))
         return;
     struct recipient_round *rr = &r->recipients[number];
     struct verdict *v = calloc(1, sizeof(*v));
@@ -85,8 +86,8 @@ static void learn_verdicts(struct round *r)
     bool missing = false;
     for (size_t i = 0; i < r->envelope.recipient_count; i++) {
         enum recipient_status status = r->envelope.recipients[i].status;
-        bool told =
-            status == RECIPIENT_FAILED || status == RECIPIENT_EXPIRED || (r->too_old && status == RECIPIENT_TODO);
+        bool told = status == RECIPIENT_FAILED || status == RECIPIENT_EXPIRED || status == RECIPIENT_RELAYED ||
+                    (r->too_old && status == RECIPIENT_TODO);
         missing |= told && r->recipients[i].verdict == NULL;
     }
     if (missing)
@@ -113,6 +114,11 @@ static int notify(struct round *r, enum ipc_bounce_kind kind, bool (*wanted)(con
 static bool is_undeliverable(const struct envelope_recipient *rcpt)
 {
     return rcpt->status == RECIPIENT_FAILED || rcpt->status == RECIPIENT_EXPIRED;
+}
+
+static bool is_relayed(const struct envelope_recipient *rcpt)
+{
+    return rcpt->status == RECIPIENT_RELAYED;
 }
 
 /* RFC 3461 section 4.1: without NOTIFY the sender hears of delays too. */
@@ -233,7 +239,8 @@ static void delete_rest(struct round *r)
 {
     for (size_t i = 0; i < r->envelope.recipient_count; i++) {
         const struct envelope_recipient *rcpt = &r->envelope.recipients[i];
-        if (rcpt->status == RECIPIENT_DONE || rcpt->status == RECIPIENT_BOUNCED || rcpt->status == RECIPIENT_REMOVED)
+        if (rcpt->status == RECIPIENT_DONE || rcpt->status == RECIPIENT_BOUNCED || rcpt->status == RECIPIENT_REMOVED ||
+            rcpt->status == RECIPIENT_RELAYED)
             continue;
         record_status(r, i, RECIPIENT_REMOVED);
         const struct log_delivery line = {.queue_id = r->message->id,
@@ -260,7 +267,9 @@ static void conclude(struct round *r)
         hold(r);
     else if (r->wish == WISH_DELETE)
         delete_rest(r);
-    else if (count_status(r, RECIPIENT_FAILED) + count_status(r, RECIPIENT_EXPIRED) > 0)
+    else if (count_status(r, RECIPIENT_FAILED) + count_status(r, RECIPIENT_EXPIRED) +
+                 count_status(r, RECIPIENT_RELAYED) >
+             0)
         round_abandon(r, NOTICE_RETRY_MS);
     else if (count_status(r, RECIPIENT_TODO) > 0 && r->looked)
         stay_on_hold(r);
@@ -288,6 +297,8 @@ void settle_round(struct round *r)
         if (r->attempted || r->too_old || r->suspended > 0)
             expire(r);
         int err = notify(r, BOUNCE_FAILED, is_undeliverable);
+        if (err == 0)
+            err = notify(r, BOUNCE_DELIVERED, is_relayed);
         if (err == 0 && warning_due(r))
             err = notify(r, BOUNCE_DELAYED, is_delayed);
         if (err < 0)

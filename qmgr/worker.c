@@ -284,6 +284,7 @@ void worker_result(void *arg, struct ipc_channel *from, const void *message, int
         .reply = result->reply,
         .relay = result->relay,
         .tls = result->tls,
+        .tells = result->tells != 0,
     };
     outcome_record(r, (size_t)number, j->site, &o);
 }

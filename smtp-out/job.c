@@ -182,6 +182,8 @@ void job_decide(struct job *j, struct job_recipient *r, const struct failure *f)
     r->reply = strdup(f->reason);
     r->relay = strdup(f->relay);
     r->tls = strdup(f->tls);
+    r->tells = f->verdict.outcome == OUTCOME_DELIVERED && j->session != NULL &&
+               (j->session->offers.extensions & SMTP_EXT_DSN) != 0;
     if (f->verdict.blame != BLAME_NOBODY &&
         (j->blamed == NULL || blame_worse(j->blame, f->verdict.blame) != j->blame)) {
         j->blame = f->verdict.blame;

@@ -14,6 +14,7 @@ struct job_recipient {
     bool decided, sent; /* sent: qmgr was told on the channel that is up */
     struct verdict verdict;
     char *reply, *relay, *tls; /* NULL when memory was short */
+    bool tells;                /* delivered, and the host takes NOTIFY over (RFC 3461 section 5.2) */
 };
 
 struct job {

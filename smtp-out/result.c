@@ -26,6 +26,7 @@ static int send_recipient(struct ipc_channel *c, const struct job *j, struct job
         .reply = text_or(r->reply, "(the reply did not fit into memory)"),
         .relay = text_or(r->relay, "none"),
         .tls = text_or(r->tls, "none"),
+        .tells = r->tells,
     };
     int error = ipc_send(c, IPC_RESULT, &result, -1);
     r->sent = error == 0;

@@ -19,11 +19,13 @@ static const char flag_letters[FLAGS_WIDTH] = {'8', 'u', '.', 'b', 'n', 'B', 'T'
 static const char *const status_texts[RECIPIENT_STATUS_COUNT] = {
     [RECIPIENT_TODO] = "todo    ",    [RECIPIENT_DONE] = "done    ",    [RECIPIENT_FAILED] = "failed  ",
     [RECIPIENT_EXPIRED] = "expired ", [RECIPIENT_BOUNCED] = "bounced ", [RECIPIENT_REMOVED] = "removed ",
+    [RECIPIENT_RELAYED] = "relayed ",
 };
 
 static const char *const status_names[RECIPIENT_STATUS_COUNT] = {
     [RECIPIENT_TODO] = "todo",       [RECIPIENT_DONE] = "done",       [RECIPIENT_FAILED] = "failed",
     [RECIPIENT_EXPIRED] = "expired", [RECIPIENT_BOUNCED] = "bounced", [RECIPIENT_REMOVED] = "removed",
+    [RECIPIENT_RELAYED] = "relayed",
 };
 
 const char *recipient_status_name(enum recipient_status status)

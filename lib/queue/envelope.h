@@ -38,6 +38,7 @@ enum recipient_status {
     RECIPIENT_EXPIRED, /* lifetime ended; the sender is still to be told */
     RECIPIENT_BOUNCED, /* failed or expired, and the sender was told (or there is nobody to tell) */
     RECIPIENT_REMOVED, /* by an admin */
+    RECIPIENT_RELAYED, /* delivered to a host that tells of no success; the sender is still to be told (RFC 3461) */
     RECIPIENT_STATUS_COUNT,
 };
 

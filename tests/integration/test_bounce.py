@@ -138,3 +138,40 @@ def test_internationalised_notice(relay):
     queue_id = reply.split()[-1].decode()
     message = notice_about(relay, queue_id)
     assert "grün@example.test" in message.text and "message/global-delivery-status" in message.text
+
+
+def test_success_is_told_where_the_next_host_does_not(world):
+    """RFC 3461 section 5.2: a host with DSN takes the wish over; for one without, the report says "relayed"."""
+    knows, ignores = world.sink("knows.test"), world.sink("ignores.test", hide=("DSN",))
+    world.home = world.sink("sender.test")
+    relay = world.suite().start()
+    relay.home = world.home
+    passed = relay.submit("a@knows.test", rcpt_options=["NOTIFY=SUCCESS,FAILURE"])
+    assert knows.wait_to("a@knows.test").recipient_parameters["a@knows.test"] == ["NOTIFY=SUCCESS,FAILURE"]
+    told = relay.submit(["b@ignores.test", "c@ignores.test"], rcpt_options=["NOTIFY=SUCCESS"])
+    unasked = relay.submit("d@ignores.test")
+    ignores.wait_to("d@ignores.test")
+    report = email.message_from_bytes(notice_about(relay, told).data, policy=email.policy.SMTP)
+    _, machine, _ = report.get_payload()
+    rows = machine.get_payload()[1:]
+    assert {row["Final-Recipient"] for row in rows} == {"rfc822; b@ignores.test", "rfc822; c@ignores.test"}
+    assert {(row["Action"], row["Status"][0]) for row in rows} == {("relayed", "2")}
+    relay.wait_empty()
+    assert len(relay.home.messages) == 1 and not any(i in relay.home.messages[0].text for i in (passed, unasked))
+
+
+def test_success_that_bounce_could_not_tell_is_told_later(world):
+    """The wish stands in the queue file until the report is safe, whoever dies meanwhile."""
+    world.sink("ignores.test", hide=("DSN",))
+    world.home = world.sink("sender.test")
+    relay = world.suite({"master.conf": {"restart_delay_min": "1h", "restart_delay_max": "1h"}}).start()
+    relay.home = world.home
+    relay.kill("bounce")
+    queue_id = relay.submit("late@ignores.test", rcpt_options=["NOTIFY=SUCCESS"])
+    relay.wait_log(f"{queue_id}: warning: notice not made: bounce is not running")
+    shown = relay.ctl("queue", "show", queue_id).stdout
+    assert "relayed" in shown
+    relay.stop()
+    relay.start()
+    assert '2.0.0' in notice_about(relay, queue_id).text
+    relay.wait_empty()
