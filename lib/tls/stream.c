@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/clock.h"
 #include "base/cleanup.h"
@@ -17,6 +18,8 @@
 #define ROUNDS_PER_EVENT  8     /* then the other streams have their turn */
 #define WRITES_PER_ROUND  16
 #define LINGER_MS         2000
+
+#define RECORD_HEADER_BYTES 5 /* type, version, length of the rest (RFC 8446 section 5.1) */
 
 /* CONNECTING → PLAIN → (GOING_SECURE → HANDSHAKE → SECURE) → LINGERING → OVER; any may end OVER. */
 enum phase { CONNECTING, PLAIN, GOING_SECURE, HANDSHAKE, SECURE, LINGERING, OVER };
@@ -44,7 +47,9 @@ struct stream {
     struct timer clock;
     uint64_t timeout_ms, moved_at_ms, deadline_at_ms, clock_at_ms;
     uint64_t output_limit_ms, blocked_at_ms; /* since when the socket has not taken all; 0 = it has */
-    SSL *handshaker;                         /* GOING_SECURE: becomes the channel's when the plain text has left */
+    SSL *handshaker;  /* client, GOING_SECURE: becomes the channel's when the plain text has left */
+    int hello_wanted; /* server: bytes of the client's first record that were waited for */
+    bool asks_certificate;
     struct tls_server *server;
     struct tls_client *client;
     char *peer_name;
@@ -207,8 +212,49 @@ static void finish_handshake(struct stream *s)
         s->ops->on_secure(s->arg);
 }
 
+/* Whether the client's first record is there as a whole.  A handshake that has begun takes forty kilobytes, and clients
+ * that never say anything, or only half of it, shall not have them. */
+static bool hello_is_here(struct stream *s)
+{
+    unsigned char head[RECORD_HEADER_BYTES];
+    int have = 0;
+    ssize_t n = recv(s->channel.fd, head, sizeof(head), MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        s->readable = false;
+        return false;
+    }
+    if (n <= 0 || head[0] != SSL3_RT_HANDSHAKE)
+        return true; /* OpenSSL says what is wrong */
+    int wanted = RECORD_HEADER_BYTES + (n == sizeof(head) ? head[3] << 8 | head[4] : 0);
+    if (wanted > RECORD_HEADER_BYTES + SSL3_RT_MAX_PLAIN_LENGTH || ioctl(s->channel.fd, FIONREAD, &have) < 0)
+        return true;
+    /* When it was waited for and is not there, the client sends no more, or the socket holds no more. */
+    bool begins = have >= wanted || wanted == s->hello_wanted;
+    int low = begins ? 1 : wanted;
+    if (begins && s->hello_wanted == 0)
+        return true;
+    s->hello_wanted = wanted;
+    if (setsockopt(s->channel.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low)) < 0 || begins)
+        return true;
+    s->readable = false;
+    return false;
+}
+
+static void meet_client(struct stream *s)
+{
+    if (!hello_is_here(s))
+        return;
+    s->channel.ssl = tls_server_open(s->server, s->asks_certificate);
+    if (s->channel.ssl == NULL || SSL_set_fd(s->channel.ssl, s->channel.fd) != 1)
+        end(s, STREAM_END_NO_MEMORY, ENOMEM, text_errno(ENOMEM));
+}
+
 static void handshake(struct stream *s)
 {
+    if (s->channel.ssl == NULL)
+        meet_client(s);
+    if (s->channel.ssl == NULL || over(s))
+        return;
     int r = channel_handshake(&s->channel);
     if (r == CHANNEL_MOVED)
         finish_handshake(s);
@@ -688,33 +734,23 @@ void stream_set_deadline_ms(struct stream *s, uint64_t ms)
 
 /* --- TLS ---------------------------------------------------------------------------------------------------------- */
 
-/* Takes ssl. */
-static int start_tls(struct stream *s, SSL *ssl)
+static void start_tls(struct stream *s, int wants)
 {
-    if (SSL_set_fd(ssl, s->channel.fd) != 1) {
-        SSL_free(ssl);
-        return -ENOMEM;
-    }
-    s->handshaker = ssl;
     s->phase = GOING_SECURE;
     s->plain_left = s->output.len;
-    s->handshake_wants = IO_WRITE; /* "try at once": it tells itself what it waits for */
+    s->handshake_wants = wants;
     stream_discard_input(s);
     wake(s);
-    return 0;
 }
 
 int stream_start_tls_server(struct stream *s, struct tls_server *server, bool ask_certificate)
 {
     if (s->phase != PLAIN || s->closing)
         return s->phase == PLAIN ? -EPIPE : -EALREADY;
-    SSL *ssl = tls_server_open(server, ask_certificate);
-    if (ssl == NULL)
-        return -ENOMEM;
-    int r = start_tls(s, ssl);
-    if (r == 0)
-        s->server = tls_server_ref(server);
-    return r;
+    s->server = tls_server_ref(server);
+    s->asks_certificate = ask_certificate;
+    start_tls(s, IO_READ);
+    return 0;
 }
 
 int stream_start_tls_client(struct stream *s, struct tls_client *client, const struct tls_client_params *params)
@@ -725,10 +761,14 @@ int stream_start_tls_client(struct stream *s, struct tls_client *client, const s
     int r = tls_client_open(client, params, &ssl);
     if (r < 0)
         return r;
-    r = start_tls(s, ssl);
-    if (r == 0)
-        s->client = tls_client_ref(client);
-    return r;
+    if (SSL_set_fd(ssl, s->channel.fd) != 1) {
+        SSL_free(ssl);
+        return -ENOMEM;
+    }
+    s->handshaker = ssl;
+    s->client = tls_client_ref(client);
+    start_tls(s, IO_WRITE); /* "try at once": it tells itself what it waits for */
+    return 0;
 }
 
 void stream_tls_info(const struct stream *s, struct stream_tls_info *out)

@@ -7,6 +7,7 @@ import pathlib
 import re
 import resource
 import socket
+import ssl
 import threading
 import time
 
@@ -132,7 +133,7 @@ def portions(data, total):
 def test_a_command_line_without_end(small):
     with Raw(small) as client, Watched(small):
         sender = client.send_aside(itertools.chain([b"NOOP "], portions(b"x", LINE), [b"\r\nNOOP\r\n"]))
-        client.expect(500, "5.5.2")
+        client.expect(500, "5.5.2 line too long")
         client.expect(250)
         sender.join()
 
@@ -306,6 +307,55 @@ def test_plain_text_where_tls_is_expected(trickled):
         except ConnectionResetError:
             pass
     trickled.wait_log(r"disconnect: .*listener=submissions, .*reason=TLS handshake: the peer does not speak TLS")
+
+
+def hello(context):
+    """A TLS client that has said its first words, and these."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="relay.posthouse.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return client, incoming, outgoing, outgoing.read()
+
+
+def test_a_handshake_byte_by_byte(trickled, shared):
+    client, incoming, outgoing, first = hello(ssl.create_default_context(cafile=shared.authority.certificate))
+    with Raw(trickled, "submissions", greeted=False) as raw:
+        raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in first:
+            raw.send(bytes([byte]))
+            time.sleep(0.0005)
+        while True:
+            incoming.write(raw.socket.recv(65536))
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.send(outgoing.read())
+        for byte in outgoing.read():
+            raw.send(bytes([byte]))
+        while True:
+            try:
+                assert client.read(1000).startswith(b"220 ")
+                break
+            except ssl.SSLWantReadError:
+                incoming.write(raw.socket.recv(65536))
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 6, 100])
+def test_half_a_handshake(trickled, shared, length):
+    """Nothing but the connection is there for it, and it ends in time; at once when the client leaves."""
+    first = hello(ssl.create_default_context(cafile=shared.authority.certificate))[-1]
+    before = len(trickled.log_lines("no TLS handshake in time"))
+    with Raw(trickled, "submissions", greeted=False) as waiting, Raw(trickled, "submissions", greeted=False) as leaving:
+        waiting.send(first[:length])
+        leaving.send(first[:length])
+        leaving.socket.shutdown(socket.SHUT_WR)
+        begun = time.monotonic()
+        assert leaving.reply() == (0, "")
+        assert time.monotonic() - begun < 0.9
+        assert waiting.reply() == (0, "")
+    wait.until(lambda: len(trickled.log_lines("no TLS handshake in time")) == before + 1, 5, "the reason in the log")
 
 
 # -- crowds

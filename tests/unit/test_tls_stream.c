@@ -588,6 +588,8 @@ static void test_handshake_failures(void **state)
         {"EHLO plain.example\r\n", false, "TLS handshake: the peer does not speak TLS ("},
         {"GET / HTTP/1.1\r\n\r\n", false, "TLS handshake: the peer does not speak TLS ("},
         {"", true, "TLS handshake: connection closed by peer"},
+        {"\x16\x03\x01\x02\x10", true, "TLS handshake: connection closed by peer"},
+        {"\x16\x03", true, "TLS handshake: connection closed by peer"},
         {"\x16\x03\x01\xff\xff", false, "TLS handshake: "},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
