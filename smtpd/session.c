@@ -320,6 +320,7 @@ static void log_ended(const struct session *s, const char *reason)
 static void close_at_once(struct session *s)
 {
     s->phase = SESSION_CLOSING;
+    forget_question(s);
     transaction_end(s);
     line_up(s, false);
     stream_close_at_once(s->stream);
@@ -665,10 +666,12 @@ static void on_clock(void *arg)
         return;
     if (s->phase == SESSION_HUSH && now >= s->greet_at_ms)
         greet(s);
+    else if (s->phase == SESSION_DOMAIN_WAIT && now >= s->domain_until_ms)
+        command_rcpt_unasked(s);
+    if (s->phase == SESSION_CLOSING)
+        return;
     if (s->phase == SESSION_HUSH) {
         session_check_by(s, s->greet_at_ms);
-    } else if (s->phase == SESSION_DOMAIN_WAIT && now >= s->domain_until_ms) {
-        command_rcpt_unasked(s);
     } else if (s->phase == SESSION_DOMAIN_WAIT) {
         session_check_by(s, s->domain_until_ms);
     } else if (s->phase == SESSION_AUTH_WAIT || s->phase == SESSION_COMMIT) {

@@ -1,7 +1,9 @@
 """Who may send what: senders bound to credentials and listeners, quotas, and credentials frozen for what bounced."""
 
 import json
+import os
 import re
+import signal
 import smtplib
 
 import pytest
@@ -329,6 +331,19 @@ def test_rule_of_the_admin_counts_before_dns(asking):
         client.mail("app@sender.test")
         assert client.rcpt("x@moved.test")[0] == 250
     asking.ctl("queue", "resume", "--domain", "moved.test")
+
+
+def test_recipient_is_taken_when_nobody_answers(shared):
+    """After five seconds; the session then has its clocks again."""
+    relay = shared.suite({"smtpd.conf": {"idle_timeout": "2s", "listener smtp": {"check_recipient_domains": "yes"}}}).start()
+    with relay.connect("smtp") as client:
+        client.mail("app@sender.test")
+        pid = relay.kill("qmgr", signo=signal.SIGSTOP)
+        try:
+            assert client.rcpt("x@slow.test")[0] == 250
+            assert client.getreply()[0] == 421, "idle for too long"
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_recipient_is_taken_when_nobody_can_be_asked(shared):
