@@ -84,26 +84,40 @@ struct session {
     TAILQ_ENTRY(session) link, turn; /* turn: in server's list of its standing */
 };
 
+enum { SESSION_GRACE_MS = 10000 /* what a client gets to read our last reply */ };
+
+/* session.c: from the connection to its end. */
+
 /* Takes the connection and its place in the limits; fd is closed in any case.  0 or -ENOMEM. */
 int session_new(struct server *server, const struct settings_listener *listener, int fd,
                 const struct net_address *peer);
-
-/* Ends the one of this standing that has shown no progress for longest.  false: there is none, or none for long enough.
- */
-bool session_make_room(struct server *server, enum session_standing standing);
-
-/* What its address is good for here; again when a proxy told of another. */
-void session_judge_client(struct session *s);
-
-/* Its proxy told who the client is.  0, or an enum limits_result: there are too many sessions of that one. */
-int session_set_client(struct session *s, const struct net_address *client);
-
 /* Ends it at once, without a word. */
 void session_free(struct session *s);
+/* Its proxy told who the client is.  0, or an enum limits_result: there are too many sessions of that one. */
+int session_set_client(struct session *s, const struct net_address *client);
+/* It takes nobody's place any more. */
+void session_stop_counting(struct session *s);
+void session_greet(struct session *s);
+/* Our turn is over: the client's next line is read. */
+void session_resume(struct session *s, enum session_phase phase);
+/* Our turn begins: no command is looked at until session_resume. */
+void session_wait(struct session *s, enum session_phase phase);
+/* Forgets all the client said, as after STARTTLS (RFC 3207 section 4.2). */
+void session_forget(struct session *s);
+/* Nobody waits for these answers any more. */
+void session_forget_question(struct session *s);
+void session_give_up_login(struct session *s);
+/* The process is about to end. */
+void session_drain(struct session *s);
 
+/* reply.c: what the client is told, and what the log says of it. */
+
+/* Whether the reply to a command fits the output; no command is begun otherwise. */
+bool session_has_reply_room(const struct session *s);
 /* One reply.  text may have several lines. */
 void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+void session_reply_text(struct session *s, unsigned code, const char *enhanced, const char *text);
 /* A reply that turns the client down through no fault of its own: logged with its reason. */
 void session_decline(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -113,19 +127,18 @@ void session_refuse(struct session *s, unsigned code, const char *enhanced, cons
 /* The last reply; the connection is closed behind it. */
 void session_close(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The end without a word more, and without waiting for the client. */
+void session_cut(struct session *s);
+void session_log_ended(const struct session *s, const char *reason);
 
-/* Our turn is over: the client's next line is read. */
-void session_resume(struct session *s, enum session_phase phase);
-/* Our turn begins: no command is looked at until session_resume. */
-void session_wait(struct session *s, enum session_phase phase);
+/* rights.c: what it may do, and what it is offered. */
 
-/* Looks at its deadlines at that time at the latest. */
-void session_check_by(struct session *s, uint64_t at_ms);
-/* Forgets all the client said, as after STARTTLS (RFC 3207 section 4.2). */
-void session_forget(struct session *s);
+/* What its address is good for here; again when a proxy told of another. */
+void session_judge_client(struct session *s);
 /* Its mail is this credential's from here on.  0, -EUSERS (it, or its tenant, has too many sessions) or -ENOMEM; then
  * nobody is logged in. */
 int session_log_in(struct session *s, const struct session_owner *owner);
+void session_log_out(struct session *s);
 bool session_may_relay(const struct session *s);
 /* What its mail may come from (mail/senders.h). */
 const char *session_senders(const struct session *s);
@@ -141,7 +154,19 @@ unsigned session_offers(const struct session *s);
 /* RFC 3848 and RFC 6531 section 4.3: "ESMTPSA". */
 const char *session_protocol(const struct session *s, bool smtputf8);
 
-/* The process is about to end. */
-void session_drain(struct session *s);
+/* patience.c: how long it may take, and who goes when there is no place for another. */
+
+uint64_t session_idle_timeout_ms(const struct session *s);
+/* Looks at its deadlines at that time at the latest. */
+void session_check_by(struct session *s, uint64_t at_ms);
+/* Set once a period, not at each line: it looks at what happened meanwhile. */
+void session_on_clock(void *arg);
+/* The client had its turn: what its clocks count now, and its place in line.  progress: something was complete. */
+void session_settle(struct session *s, bool progress);
+/* Its place in line alone. */
+void session_line_up(struct session *s, bool progress);
+/* Ends the one of this standing that has shown no progress for longest.  false: there is none, or none for long enough.
+ */
+bool session_make_room(struct server *server, enum session_standing standing);
 
 #endif
