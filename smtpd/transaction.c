@@ -284,6 +284,27 @@ static struct commit *commit_new(struct transaction *t)
     return commit;
 }
 
+static int compare_addresses(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The key with the envelope, whatever the order of its recipients: a client that sends a message once more to the rest
+ * of them, as some were put off, sends something else. */
+static int format_key(const struct transaction *t, const char *key, struct buf *out)
+{
+    size_t n = t->recipients.count;
+    _cleanup_(freep) const char **addresses = calloc(n, sizeof(*addresses));
+    int r = addresses != NULL ? buf_printf(out, "%s\n%s", key, t->mail.from.text) : -ENOMEM;
+    for (size_t i = 0; i < n && r == 0; i++)
+        addresses[i] = recipients_address(&t->recipients, i);
+    if (r == 0)
+        qsort(addresses, n, sizeof(*addresses), compare_addresses);
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = buf_printf(out, "\n%s", addresses[i]);
+    return r;
+}
+
 /* Whether a message with this key may be queued; if not, the client has its answer. */
 static bool claim_key(struct transaction *t)
 {
@@ -294,7 +315,12 @@ static bool claim_key(struct transaction *t)
     char id[ONCE_ID_SIZE] = "";
     if (s->server->once == NULL || key[0] == '\0')
         return true;
-    int r = once_claim(s->server->once, s->credential != NULL ? s->credential : s->client, key, &t->claim, id);
+    _cleanup_(buf_deinit) struct buf whole;
+    buf_init(&whole, SIZE_MAX / 4);
+    int r = format_key(t, key, &whole);
+    if (r == 0)
+        r = once_claim(s->server->once, s->credential != NULL ? s->credential : s->client, buf_str(&whole), &t->claim,
+                       id);
     if (r == ONCE_CLAIMED) {
         t->once = s->server->once;
     } else if (r == ONCE_TAKEN) {

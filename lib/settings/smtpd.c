@@ -48,8 +48,8 @@ static const struct conf_param params[] = {
      "Header field by which an application tells the lane of a message (X-Priority: 5, or bulk, transactional); it is "
      "left out of the message; empty = none"},
     {"idempotency_header", CONF_STRING, AT(idempotency_header), "Idempotency-Key", 0, 0, NULL,
-     "Header field with a key: what a credential sends again with the same one within a day is answered with the first "
-     "queue id and not queued again; left out of the message; empty = none"},
+     "Header field with a key: what a credential sends again with the same one to the same recipients within a day is "
+     "answered with the first queue id and not queued again; left out of the message; empty = none"},
     {"future_release_max", CONF_DURATION, AT(future_release_max_ms), "30d", 0, INT64_C(31536000000), NULL,
      "How far in the future a submitted message may ask to be sent (FUTURERELEASE); 0 = not offered"},
     {"max_errors", CONF_INT, AT(max_errors), "20", 1, 100000, NULL,
