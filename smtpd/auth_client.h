@@ -13,14 +13,13 @@ struct auth_ops {
     void (*on_done)(void *arg, const struct ipc_auth_done *done);
 };
 
-/* Connects to the auth program's socket at path and keeps connected; on_connected is called each time it is.  NULL when
- * memory is short. */
-struct auth_client *auth_client_new(struct loop *l, const char *path, const struct ipc_identity *self,
-                                    void (*on_connected)(void));
+/* Connects to the auth program's socket at path and keeps connected.  NULL when memory is short. */
+struct auth_client *auth_client_new(struct loop *l, const char *path, const struct ipc_identity *self);
 void auth_client_free(struct auth_client *client);
 
 /* Begins an exchange; start's session number is filled in here.  *out lives until on_done or auth_cancel.  When auth is
- * away, now or later, the result is AUTH_TEMPFAIL.  0; -EAGAIN (auth is away or does not keep up), -ENOMEM. */
+ * away the exchange waits for it for two seconds, as at a reload; then, or when auth goes away in the middle, the
+ * result is AUTH_TEMPFAIL.  0; -EAGAIN (auth does not keep up), -ENOMEM. */
 int auth_start(struct auth_client *client, struct ipc_auth_start *start, const struct auth_ops *ops, void *arg,
                struct auth_exchange **out);
 /* 0 or -EAGAIN; the caller then cancels. */

@@ -153,19 +153,14 @@ int listen_add(struct server *server, const struct settings_listener *settings, 
     int r = io_watch_init(&l->watch, server->loop, fd, on_connections, l);
     if (r == 0)
         r = timer_init(&l->pause, server->loop, on_pause_over, l);
+    if (r == 0)
+        r = io_watch_set(&l->watch, IO_READ);
     if (r < 0) {
         listener_free(l);
         return r;
     }
     TAILQ_INSERT_TAIL(&server->listeners, l, link);
     return 0;
-}
-
-void listen_begin(struct server *server)
-{
-    struct listener *l;
-    TAILQ_FOREACH (l, &server->listeners, link)
-        io_watch_set(&l->watch, IO_READ);
 }
 
 void listen_stop(struct server *server)

@@ -16,8 +16,6 @@ struct listener {
 
 /* The listener owns fd in any case.  0 or -errno. */
 int listen_add(struct server *server, const struct settings_listener *settings, int fd);
-/* Connections are taken from here on; those that came before have waited. */
-void listen_begin(struct server *server);
 /* Stops taking connections; those that wait stay for the next process on the same socket. */
 void listen_stop(struct server *server);
 

@@ -23,11 +23,10 @@
 #include "smtpd/session.h"
 #include "tls/tickets.h"
 
-enum { COMMIT_THREADS = 8, CERTIFICATES_MAX = 64, AUTH_WAIT_MS = 2000 };
+enum { COMMIT_THREADS = 8, CERTIFICATES_MAX = 64 };
 
 static struct server server;
 static struct ipc_face qmgr_face;
-static struct timer auth_wait;
 
 static void on_domain_checked(void *arg, struct ipc_channel *from, const void *message, int *fd)
 {
@@ -247,38 +246,6 @@ static int open_listeners(struct service *s)
     return 0;
 }
 
-static bool takes_logins(void)
-{
-    for (size_t i = 0; i < server.settings.listeners.count; i++)
-        if (((struct settings_listener *)server.settings.listeners.items[i])->auth != LISTENER_AUTH_NO)
-            return true;
-    return false;
-}
-
-static void on_auth_up(void)
-{
-    if (!timer_is_set(&auth_wait))
-        return;
-    timer_stop(&auth_wait);
-    listen_begin(&server);
-}
-
-/* Relaying needs no logins. */
-static void on_auth_late(void *arg)
-{
-    log_warning("auth is away, logins get a temporary failure");
-    listen_begin(&server);
-}
-
-/* A client that comes before auth is there would get a temporary failure for its login: it waits in the socket. */
-static int await_auth(void)
-{
-    if (takes_logins())
-        return timer_set_ms(&auth_wait, AUTH_WAIT_MS);
-    listen_begin(&server);
-    return 0;
-}
-
 static int start(struct service *s)
 {
     umask(0007); /* all that it makes are queue files, which qmgr's group writes */
@@ -288,11 +255,10 @@ static int start(struct service *s)
     if (server.domains == NULL)
         return -ENOMEM;
     server.qmgr = ipc_client_new(s->loop, SERVICE_QMGR_SOCKET, ROLE_QMGR, &qmgr_face);
-    server.auth = auth_client_new(s->loop, SERVICE_AUTH_SOCKET, &s->self, on_auth_up);
-    if (server.qmgr == NULL || server.auth == NULL || timer_init(&auth_wait, s->loop, on_auth_late, NULL) < 0)
+    server.auth = auth_client_new(s->loop, SERVICE_AUTH_SOCKET, &s->self);
+    if (server.qmgr == NULL || server.auth == NULL)
         return -ENOMEM;
-    int r = open_listeners(s);
-    return r < 0 ? r : await_auth();
+    return open_listeners(s);
 }
 
 static void on_idle(void *arg)
@@ -317,7 +283,6 @@ static void drain(struct service *s)
 static void stop(struct service *s)
 {
     struct session *session, *next;
-    timer_deinit(&auth_wait);
     listen_stop(&server);
     TAILQ_FOREACH_SAFE (session, &server.sessions, link, next)
         session_free(session);

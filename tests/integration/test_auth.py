@@ -47,6 +47,21 @@ def b64(text):
     return base64.b64encode(text.encode()).decode()
 
 
+def test_a_login_waits_for_auth_that_begins_again(relay):
+    """Killed, or replaced by a reload: no client is told to come again."""
+    for _ in range(3):
+        relay.kill("auth")
+        assert login(relay, "PLAIN", "plain", "simple")[0] == 235
+    with relay.connect("submissions") as client:
+        for _ in range(3):
+            relay.ctl("reload")
+            code, reply = client.docmd("AUTH PLAIN", b64("\0plain\0simple"))
+            assert code == 235, reply
+            client.docmd("QUIT")
+            client.close()
+            client = relay.connect("submissions")
+
+
 def test_the_dialogue(relay):
     """Given up, malformed, unknown, without initial response, twice."""
     plain = b64("\0plain\0simple")
