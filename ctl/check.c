@@ -75,7 +75,8 @@ static unsigned check_certificates(const struct ctl *c)
         return 1;
     unsigned wrong = 0;
     if (any_tls(&s))
-        wrong = check_readable("certificate", s.certificate) + check_readable("key", s.key);
+        wrong = check_readable("certificate", s.certificate) + check_readable("key", s.key) +
+                check_readable("client_ca", s.client_ca);
     for (size_t i = 0; any_tls(&s) && i < s.certificates.count; i++) {
         const struct settings_certificate *one = s.certificates.items[i];
         wrong += check_readable("chain", one->chain) + check_readable("key", one->key);
