@@ -114,8 +114,10 @@ int mail_domain_to_ascii(const char *domain, char out[MAIL_DNS_NAME_MAX + 1])
     if (r != IDN2_OK)
         return -EINVAL;
     size_t ascii_len = strlen((const char *)ascii);
-    if (ascii_len <= MAIL_DNS_NAME_MAX)
+    /* Some characters are mapped to ASCII that is in no host name: U+00A0 to a blank, U+2100 to "a/c" and more. */
+    bool valid = ascii_len <= MAIL_DNS_NAME_MAX && mail_domain_is_valid((const char *)ascii, ascii_len);
+    if (valid)
         memcpy(out, ascii, ascii_len + 1);
     idn2_free(ascii);
-    return ascii_len <= MAIL_DNS_NAME_MAX ? 0 : -EINVAL;
+    return valid ? 0 : -EINVAL;
 }

@@ -177,6 +177,29 @@ static const sasl_callback_t callbacks[] = {
     {SASL_CB_LIST_END, NULL, NULL},
 };
 
+/* -- memory for the library, each piece with room for one NUL more.  sasl_seterror of 2.1.28 puts one behind a message
+ * that fills its buffer, and SCRAM's messages hold what the client sent: once that buffer has grown to 600 bytes, the
+ * byte belongs to the heap. */
+
+static void *allocate(size_t bytes)
+{
+    return bytes < SIZE_MAX ? calloc(1, bytes + 1) : NULL;
+}
+
+static void *allocate_array(size_t count, size_t size)
+{
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : allocate(bytes);
+}
+
+static void *reallocate(void *old, size_t bytes)
+{
+    char *new = bytes < SIZE_MAX ? realloc(old, bytes + 1) : NULL;
+    if (new != NULL)
+        new[bytes] = '\0';
+    return new;
+}
+
 /* The first wanted mechanism that the library did not load, or NULL. */
 static const char *missing_mechanism(const char *wanted)
 {
@@ -205,6 +228,7 @@ int engine_init(const struct engine_options *options, struct credentials *db, co
         (engine.verdicts = verdict_cache_new(options->verdict_ttl_ms, options->verdicts_max)) == NULL)
         goto fail;
     r = -EIO;
+    sasl_set_alloc(allocate, allocate_array, reallocate, free);
     char no_configuration[] = "/nonexistent"; /* of the library's own */
     if (sasl_set_path(SASL_PATH_TYPE_CONFIG, no_configuration) != SASL_OK ||
         sasl_auxprop_add_plugin(PLUGIN_NAME, plugin_init) != SASL_OK ||

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "log/log.h"
+#include "mail/senders.h"
 #include "memory_auth.h"
 #include "memory_queue.h"
 #include "smtp/reply.h"
@@ -53,6 +54,7 @@ static const char config[] = "min_free_space = 1M\n"
                              "max_errors = 12\n"
                              "max_hops = 3\n"
                              "lane_header = X-Priority\n"
+                             "postmaster = boss@b.test\n"
                              "listener \"all\" {\n"
                              "    address = 127.0.0.1:25\n"
                              "    tls = none\n"
@@ -63,6 +65,7 @@ static const char config[] = "min_free_space = 1M\n"
                              "    proxy_networks = 127.0.0.0/8\n"
                              "}\n";
 
+static char senders[] = "b.test a@c.test", nobody_in_particular[] = "";
 static struct settings_smtpd settings;
 static struct loop *loop;
 static struct limits *roomy, *crowded;
@@ -131,6 +134,20 @@ static void set_clocks(void)
     clock_fake_set(minute++ * 60000, INT64_C(1763928001000000));
 }
 
+/* Whoever is bound to some addresses wrote one of them in the envelope, if any. */
+static void check_sender(const struct story *t, const struct injection *i)
+{
+    struct mail_address sender;
+    const char *text = i->envelope.sender, *allowed = t->listener.senders;
+    if (i->envelope.credential[0] != '\0')
+        allowed = t->auth.bound && (t->choices & XCLIENT) == 0 ? MEMORY_AUTH_SENDERS : "";
+    if (text[0] == '\0')
+        return;
+    require(mail_address_parse(text, strlen(text), MAIL_ADDRESS_ALLOW_UTF8, &sender) == 0 &&
+                mail_senders_allow(allowed, &sender),
+            "the sender is one that this client may use", t);
+}
+
 static void on_committed(void *arg, const struct injection *i, uint32_t flags, int result)
 {
     struct story *t = arg;
@@ -139,6 +156,7 @@ static void on_committed(void *arg, const struct injection *i, uint32_t flags, i
     bool login = i->envelope.credential[0] != '\0';
     require(login || (t->more & LOGIN_NEEDED) == 0, "a message has the login that it needs", t);
     require(!login || t->auth.ok > 0 || (t->choices & XCLIENT), "a message has no login that was not", t);
+    check_sender(t, i);
     t->queued++;
     buf_printf(&t->messages, "%s %x\n%s\n", i->id, flags, buf_str(&i->head));
     buf_append(&t->messages, buf_str(&i->content), i->content.len);
@@ -172,6 +190,8 @@ static struct server *set_up(struct story *t)
     t->listener = *all;
     t->listener.role = t->choices & SUBMISSION ? LISTENER_SUBMISSION : LISTENER_RELAY;
     t->listener.bare_line_ends = t->choices & NORMALISES ? LISTENER_NORMALISE : LISTENER_REFUSE;
+    t->listener.senders = t->choices & BULK ? senders : nobody_in_particular;
+    t->listener.add_missing_from = t->choices & BULK;
     t->listener.lane = t->choices & BULK ? LISTENER_LANE_BULK : LISTENER_LANE_TRANSACTIONAL;
     t->listener.auth = t->more & LOGIN_NEEDED      ? LISTENER_AUTH_REQUIRED
                        : t->choices & FEW_KEYWORDS ? LISTENER_AUTH_NO

@@ -40,7 +40,7 @@ static void challenge(struct auth_exchange *x, size_t len)
     x->ops->on_challenge(x->arg, text);
 }
 
-static void end(struct auth_exchange *x, enum ipc_auth_result result, bool bulk)
+static void end(struct auth_exchange *x, enum ipc_auth_result result)
 {
     const struct auth_ops *ops = x->ops;
     void *arg = x->arg;
@@ -48,9 +48,10 @@ static void end(struct auth_exchange *x, enum ipc_auth_result result, bool bulk)
     const struct ipc_auth_done done = {.result = result,
                                        .credential = ok ? MEMORY_AUTH_CREDENTIAL : "",
                                        .tenant = ok ? MEMORY_AUTH_TENANT : "",
-                                       .senders = "",
-                                       .bulk = bulk};
+                                       .senders = x->verdict == 'm' ? MEMORY_AUTH_SENDERS : "",
+                                       .bulk = x->verdict == 'b'};
     x->client->ok += ok;
+    x->client->bound = x->verdict == 'm';
     exchange_free(x);
     ops->on_done(arg, &done);
 }
@@ -72,20 +73,21 @@ static void answer(void *arg)
         break;
     case 'o':
     case 'b':
-        end(x, AUTH_OK, x->verdict == 'b');
+    case 'm':
+        end(x, AUTH_OK);
         break;
     case 'f':
-        end(x, AUTH_FAILED, false);
+        end(x, AUTH_FAILED);
         break;
     case 't':
     case 'w':
-        end(x, AUTH_TEMPFAIL, false);
+        end(x, AUTH_TEMPFAIL);
         break;
     case 'n':
-        end(x, AUTH_NO_MECHANISM, false);
+        end(x, AUTH_NO_MECHANISM);
         break;
     default:
-        end(x, AUTH_MALFORMED, false);
+        end(x, AUTH_MALFORMED);
     }
 }
 

@@ -1,7 +1,8 @@
 /* memory_auth: takes the place of smtpd/auth_client.c in a target: logins are judged here, at the end of the turn, by
  * the first letter of what the client answered:
  *
- *     o = ok   b = ok, its mail is bulk   f = failed   t = try later   n = no such mechanism
+ *     o = ok   b = ok, its mail is bulk   m = ok, for mail from MEMORY_AUTH_SENDERS only
+ *     f = failed   t = try later   n = no such mechanism
  *     c = asked once more   l = asked by the longest challenge   s = never answered
  *     a = the auth program is away when asked   w = it goes away before it answers
  *
@@ -14,11 +15,13 @@
 
 #define MEMORY_AUTH_CREDENTIAL "joe@app.test"
 #define MEMORY_AUTH_TENANT     "app"
+#define MEMORY_AUTH_SENDERS    "app.test .sub.test boss@b.test"
 
 struct auth_client {
     struct loop *loop;
     size_t alive; /* exchanges begun and neither ended nor cancelled */
     unsigned ok;  /* logins that were told so */
+    bool bound;   /* the last of them has senders */
 };
 
 #endif

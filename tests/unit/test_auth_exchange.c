@@ -11,6 +11,7 @@
 
 #include "base/encode.h"
 #include "base/text.h"
+#include "log/log.h"
 #include "smtpd/auth/exchange.h"
 
 static char folder[64], path[128];
@@ -395,6 +396,28 @@ static void bad_openings(void **state)
     }
 }
 
+/* The library tells what it expected, which is what the client sent before: it has room for each length of it. */
+static void scram_refusals_of_each_length(void **state)
+{
+    static const char wrong[] = "c=biws,r=abc,p=AAAA";
+    log_open("auth", "/dev/null", LOG_LEVEL_DEBUG);
+    for (int n = 1; n <= 1200; n++) {
+        char first[1400];
+        struct exchange x;
+        int len = snprintf(first, sizeof(first), "n,a=%0*d,n=plainname,r=abc", n, 0);
+        exchange_init(&x);
+        const struct exchange_opening o = {.mechanism = "SCRAM-SHA-256",
+                                           .has_initial = true,
+                                           .initial = base64(first, (size_t)len),
+                                           .secure = true,
+                                           .binding_name = "",
+                                           .binding = ""};
+        assert_int_equal(exchange_start(&x, &o), EXCHANGE_MORE);
+        assert_int_equal(exchange_step(&x, base64(wrong, strlen(wrong))), AUTH_MALFORMED);
+        exchange_deinit(&x);
+    }
+}
+
 /* What a client sees before its proof must not tell an unknown name from a known one. */
 static void scram_shows_unknown_names_a_salt(void **state)
 {
@@ -459,6 +482,7 @@ int main(void)
         cmocka_unit_test(scram_with_stored_keys),
         cmocka_unit_test(scram_plus_binds_the_channel),
         cmocka_unit_test(bad_openings),
+        cmocka_unit_test(scram_refusals_of_each_length),
         cmocka_unit_test(scram_shows_unknown_names_a_salt),
         cmocka_unit_test(a_changed_password_counts_at_once),
     };

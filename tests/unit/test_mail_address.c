@@ -144,6 +144,18 @@ static void converts_for_dns(void **state)
         {"", NULL},
         {"[192.0.2.1]", NULL},
         {"\xed\xa0\x80.example", NULL}, /* a surrogate */
+        {"a\xef\xbc\x8e"
+         "example",
+         "a.example"}, /* a wide dot */
+        /* Mapped to ASCII that is in no name: a semicolon, a blank, "a/c", a blank alone. */
+        {"a\xcd\xbe"
+         "b.example",
+         NULL},
+        {"a\xc2\xa0"
+         "b.example",
+         NULL},
+        {"\xe2\x84\x80.example", NULL},
+        {"\xe3\x80\x80", NULL},
     };
     for (size_t c = 0; c < ARRAY_LENGTH(domains); c++) {
         char out[MAIL_DNS_NAME_MAX + 1];
