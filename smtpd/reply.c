@@ -23,16 +23,6 @@ void session_reply_text(struct session *s, unsigned code, const char *enhanced, 
     stream_send(s->stream);
 }
 
-void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
-{
-    char text[REPLY_TEXT_MAX];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    session_reply_text(s, code, enhanced, text);
-}
-
 static void close_with(struct session *s, unsigned code, const char *enhanced, const char *text)
 {
     if (s->phase == SESSION_CLOSING)
@@ -46,16 +36,6 @@ static void close_with(struct session *s, unsigned code, const char *enhanced, c
     stream_close_after_flush(s->stream);
 }
 
-void session_close(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
-{
-    char text[REPLY_TEXT_MAX];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    close_with(s, code, enhanced, text);
-}
-
 static void decline_with(struct session *s, unsigned code, const char *enhanced, const char *text)
 {
     const struct transaction *t = s->transaction;
@@ -65,29 +45,55 @@ static void decline_with(struct session *s, unsigned code, const char *enhanced,
     session_reply_text(s, code, enhanced, text);
 }
 
-void session_decline(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+static void refuse_with(struct session *s, unsigned code, const char *enhanced, const char *text)
 {
-    char text[REPLY_TEXT_MAX];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    decline_with(s, code, enhanced, text);
-}
-
-void session_refuse(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
-{
-    char text[REPLY_TEXT_MAX];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
     decline_with(s, code, enhanced, text);
     if (++s->errors < (unsigned)listener_limit(s->listener->max_errors, s->server->settings.max_errors))
         return;
     log_info("ended: client=%s, listener=%s, errors=%u, reason=too many errors", s->client, s->listener->name,
              s->errors);
     session_close(s, 421, "4.7.0", "%s too many errors", s->server->hostname);
+}
+
+typedef void answer_fn(struct session *s, unsigned code, const char *enhanced, const char *text);
+
+static void answer(answer_fn *fn, struct session *s, unsigned code, const char *enhanced, const char *fmt, va_list ap)
+{
+    char text[REPLY_TEXT_MAX];
+    vsnprintf(text, sizeof(text), fmt, ap);
+    fn(s, code, enhanced, text);
+}
+
+void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    answer(session_reply_text, s, code, enhanced, fmt, ap);
+    va_end(ap);
+}
+
+void session_decline(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    answer(decline_with, s, code, enhanced, fmt, ap);
+    va_end(ap);
+}
+
+void session_refuse(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    answer(refuse_with, s, code, enhanced, fmt, ap);
+    va_end(ap);
+}
+
+void session_close(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    answer(close_with, s, code, enhanced, fmt, ap);
+    va_end(ap);
 }
 
 void session_log_ended(const struct session *s, const char *reason)
