@@ -61,7 +61,7 @@ def dialogues():
     yield dialogue("chunks/group/two-chunks", RCPT, raw(one.data + two.data, 2))
     yield dialogue("chunks/group/three-chunks", RCPT, raw(one.data + one.data + two.data, 3))
     yield dialogue("chunks/group/chunk-and-rset", RCPT, raw(one.data + b"RSET\r\n", 2))
-    yield dialogue("chunks/group/last-and-mail", RCPT, raw(two.data + f"MAIL FROM:<{FROM}>\r\n".encode(), 2))
+    yield dialogue("chunks/group/last-and-mail", RCPT, raw(chunk(CONTENT, True).data + f"MAIL FROM:<{FROM}>\r\n".encode(), 2))
     yield dialogue("chunks/group/whole", EHLO, raw(f"MAIL FROM:<{FROM}>\r\nRCPT TO:<{TO}>\r\n".encode() + one.data + two.data, 4))
     yield dialogue("chunks/group/whole-bad-rcpt", EHLO, raw(f"MAIL FROM:<{FROM}>\r\nRCPT TO:<<>\r\n".encode() + one.data + two.data, 4))
     yield dialogue("chunks/group/no-transaction", EHLO, raw(one.data + two.data, 2))

@@ -1,6 +1,6 @@
 """How commands are written: case, blanks, arguments, line ends, words that are none."""
 
-from . import DATA, EHLO, FROM, MAIL, RCPT, TO, dialogue, raw
+from . import CONTENT, DATA, EHLO, FROM, MAIL, RCPT, TO, dialogue, raw
 
 # Each verb where it is valid, with its argument.
 VERBS = {
@@ -133,7 +133,7 @@ def errors():
         yield dialogue(f"words/errors-syntax/{count:02d}", EHLO, *["MAIL FROM:<<>"] * count)
         yield dialogue(f"words/errors-order/{count:02d}", EHLO, *[f"RCPT TO:<{TO}>"] * count)
         yield dialogue(f"words/errors-noop/{count:02d}", EHLO, *["NOOP"] * count)
-    yield dialogue("words/in-content/commands-are-text", DATA, raw("RSET\r\nQUIT\r\n.\r\n"))
+    yield dialogue("words/in-content/commands-are-text", DATA, raw(CONTENT + b"RSET\r\nQUIT\r\n.\r\n"))
     yield dialogue("words/in-content/header-of-commands", DATA, raw("\r\nRSET\r\nQUIT\r\n.\r\n"))
 
 
