@@ -59,7 +59,7 @@ def chunks(data, borders):
 
 
 # Where BDAT cuts the content around a real CRLF . CRLF, counted from the CR before the dot; no border = one chunk.
-BORDERS = {"one chunk": [], "before CR": [0], "CR | LF": [1], "before the dot": [2], "behind the dot": [3], "dot CR | LF": [4], "behind the end": [5], "each byte": [0, 1, 2, 3, 4, 5]}
+BORDERS = {"one chunk": [], "before CR": [0], "CR / LF": [1], "before the dot": [2], "behind the dot": [3], "dot CR / LF": [4], "behind the end": [5], "each byte": [0, 1, 2, 3, 4, 5]}
 
 
 def by_chunks():
