@@ -6,16 +6,19 @@ The outcome of a dialogue is one letter for each reply from the first step that 
     t  temporary (4xx)          s  silent: no reply came
     r  refuse (5xx)             ?  something that is no reply
 
-Each step waits for its replies.  QUIT ends a dialogue, or the 354 that is its last reply; QUIT's own 221 is left out, anything else is
-not: more letters than replies asked for are replies to what the server took for commands.  Steps before the judged ones must be accepted, else `!` and what
-happened is the outcome.
+Each step waits for its replies.  QUIT ends a dialogue, or the 354 that is its last reply; QUIT's own 221 is left out, anything
+else is not: more letters than replies asked for are replies to what the server took for commands.  Steps before the judged ones
+must be accepted, else `!` and what happened is the outcome.
 """
 
 import asyncio
+import logging
 import re
 
 SILENCE_S = 6
-WORDS = {"a": "accept", "t": "temporary", "r": "refuse", "c": "closed", "s": "silent", "?": "nonsense"}
+
+# Servers that hang up while we speak are what this is about.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 CLASSES = {"2": "a", "3": "a", "4": "t", "5": "r"}
 REPLY = re.compile(rb"[2-5][0-9][0-9][ -]|[2-5][0-9][0-9]\r?$")
 
@@ -26,11 +29,6 @@ class Gone(Exception):
     def __init__(self, letter):
         super().__init__(letter)
         self.letter = letter
-
-
-def describe(outcome):
-    """Letters in words; one letter by itself is the usual case."""
-    return " ".join(WORDS.get(letter, letter) for letter in outcome)
 
 
 class _Talk:

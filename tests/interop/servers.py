@@ -1,8 +1,8 @@
 """Mail servers of Debian to compare Posthouse with: fetched, unpacked below build/, and each run in a small world of its own.
 
 The packages conflict with each other and want users, folders and a mail system's place in /etc.  So none is installed: a server
-gets namespaces of its own in which its package lies over the machine's files, and nothing of it is left when it ends.  That takes
-root, apt-get and unshare.
+gets namespaces of its own in which its package lies over the machine's files, and nothing of it is left when it ends.  That
+takes root, apt-get and unshare.
 
 A relay of 127.0.0.1 takes mail for every domain.  It passes everything on to `smart_host`, a port of 127.0.0.1, or keeps it.
 """
@@ -26,8 +26,8 @@ HOST = "127.0.0.1"
 START_S = 60
 RESOLVER = "lookup file\nnameserver 127.0.0.1\n"  # names come from /etc/hosts; nobody is asked
 
-# Over the machine's files: $1 = empty folder, $2 = packages' folder, $3 = what is ours.  A package's /lib would hide the symbolic
-# link of that name.
+# Over the machine's files: $1 = empty folder, $2 = the package, $3 = what is ours.  A package's /lib would hide the symbolic link
+# of that name.
 WORLD = """
 set -e
 mount -t tmpfs world "$1"
@@ -72,20 +72,19 @@ def can_run():
 
 
 def fetch(package, place):
-    """The unpacked package, from Debian on first use."""
-    tree = place / package
+    """The package and what it needs and the machine has not, unpacked on first use."""
+    tree, debs = place / package, place / "download" / package
     if not tree.exists():
-        debs = place / "download"
-        debs.mkdir(parents=True, exist_ok=True)
-        if not list(debs.glob(f"{package}_*.deb")):
-            subprocess.run(["apt-get", "-q", "download", package], cwd=debs, check=True, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL)
-        subprocess.run(["dpkg", "-x", next(debs.glob(f"{package}_*.deb")), tree], check=True)
+        (debs / "partial").mkdir(parents=True, exist_ok=True)
+        subprocess.run(["apt-get", "-q", "-y", "--download-only", "--reinstall", "--no-install-recommends",
+                        "-o", f"Dir::Cache::archives={debs}", "install", package], check=True, stdout=subprocess.DEVNULL)
+        for deb in debs.glob("*.deb"):
+            subprocess.run(["dpkg", "-x", deb, tree], check=True)
     return tree
 
 
 def version(package, place):
-    return next((place / "download").glob(f"{package}_*.deb")).name.split("_")[1]
+    return next((place / "download" / package).glob(f"{package}_*.deb")).name.split("_")[1].replace("%3a", ":")
 
 
 class Server:
@@ -109,15 +108,17 @@ class Server:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-interop-"))
         ours, world = self.folder / "ours", self.folder / "world"
         world.mkdir()
-        files = {"etc/resolv.conf": RESOLVER, "users": self.users, "groups": self.groups, "start": self.start_command, **self.files()}
+        files = {"etc/resolv.conf": RESOLVER, "users": self.users, "groups": self.groups, "start": self.start_command,
+                 **self.files()}
         for path, text in files.items():
             (ours / path).parent.mkdir(parents=True, exist_ok=True)
             (ours / path).write_text(text)
         self.log = self.folder / "log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh", "-c", WORLD, "world",
-                 world, tree, ours], stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_us)
+                ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private",
+                 "sh", "-c", WORLD, "world", world, tree, ours],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_us)
         wait.until(self._is_up, START_S, f"{self.name} to listen")
         return self
 

@@ -1,8 +1,8 @@
 """Odd dialogues: valid, borderline and hostile ones, made from tables by subject.
 
-A dialogue is a name `subject/what/detail` and the steps of a client, each with the number of replies a server that goes on should
-give.  What is sent before the steps that are judged is valid and plain.  The names are what the rules of differences.md match, so
-they tell the class of what is odd, and no two are the same.
+A dialogue is a name `subject/what/detail` and the steps of a client, each with the number of replies that a server should give
+when it goes on.  What is sent before the steps that are judged is valid and plain.  The names are what the rules of
+differences.md match, so they tell the class of what is odd, and no two are the same.
 """
 
 import dataclasses
@@ -69,7 +69,8 @@ def char_class(code):
         return "eight-bit"
     if char.isalnum() or char in "!#$%&'*+-/=?^_`{|}~":
         return "atext"
-    return {" ": "blank", ".": "dot", '"': "quote", "\\": "backslash", "@": "at", "<": "angle", ">": "angle"}.get(char, "special")
+    return {" ": "blank", ".": "dot", '"': "quote", "\\": "backslash", "@": "at", "<": "angle", ">": "angle"}.get(char,
+        "special")
 
 
 def everything():

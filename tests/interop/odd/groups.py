@@ -7,17 +7,24 @@ BAD_M, BAD_R = "MAIL FROM:<<>", "RCPT TO:<<>"
 END = CONTENT + b".\r\n"
 
 GROUPS = {
-    "mail-rcpt": [M, R], "mail-rcpt-data": [M, R, "DATA"], "mail-two-rcpt-data": [M, R, R2, "DATA"], "rcpt-mail": [R, M], "bad-mail-rcpt-data": [BAD_M, R, "DATA"],
-    "mail-bad-rcpt-data": [M, BAD_R, "DATA"], "mail-good-and-bad-rcpt-data": [M, R, BAD_R, "DATA"], "mail-bad-and-good-rcpt-data": [M, BAD_R, R, "DATA"], "mail-data": [M, "DATA"],
-    "mail-mail": [M, M], "mail-rcpt-rset": [M, R, "RSET"], "mail-rcpt-rset-mail-rcpt": [M, R, "RSET", M, R], "rset-mail-rcpt-data": ["RSET", M, R, "DATA"], "noops": ["NOOP"] * 10,
-    "many-noops": ["NOOP"] * 200, "rcpts": [M, *[f"RCPT TO:<r{n}@example.test>" for n in range(50)]], "unknown-mail-rcpt": ["XYZZY", M, R], "mail-unknown-rcpt": [M, "XYZZY", R], "rset-rset": ["RSET", "RSET"],
-    "mail-vrfy-rcpt": [M, "VRFY ann@example.test", R], "mail-noop-rcpt-data": [M, "NOOP", R, "DATA"], "mail-help-rcpt": [M, "HELP", R], "expn-mail": ["EXPN list", M], "empty-lines": ["", "", M], "mail-empty-rcpt": [M, "", R],
-    "data-only": ["DATA", "DATA"], "mail-rcpt-ehlo": [M, R, "EHLO app.test"], "ehlo-mail": ["EHLO app.test", M], "helo-mail-rcpt": ["HELO app.test", M, R], "mail-rcpt-ehlo-data": [M, R, "EHLO app.test", "DATA"],
+    "mail-rcpt": [M, R], "mail-rcpt-data": [M, R, "DATA"], "mail-two-rcpt-data": [M, R, R2, "DATA"], "rcpt-mail": [R, M],
+    "bad-mail-rcpt-data": [BAD_M, R, "DATA"],
+    "mail-bad-rcpt-data": [M, BAD_R, "DATA"], "mail-good-and-bad-rcpt-data": [M, R, BAD_R, "DATA"],
+    "mail-bad-and-good-rcpt-data": [M, BAD_R, R, "DATA"], "mail-data": [M, "DATA"],
+    "mail-mail": [M, M], "mail-rcpt-rset": [M, R, "RSET"], "mail-rcpt-rset-mail-rcpt": [M, R, "RSET", M, R],
+    "rset-mail-rcpt-data": ["RSET", M, R, "DATA"], "noops": ["NOOP"] * 10,
+    "many-noops": ["NOOP"] * 200, "rcpts": [M, *[f"RCPT TO:<r{n}@example.test>" for n in range(50)]],
+    "unknown-mail-rcpt": ["XYZZY", M, R], "mail-unknown-rcpt": [M, "XYZZY", R], "rset-rset": ["RSET", "RSET"],
+    "mail-vrfy-rcpt": [M, "VRFY ann@example.test", R], "mail-noop-rcpt-data": [M, "NOOP", R, "DATA"],
+    "mail-help-rcpt": [M, "HELP", R], "expn-mail": ["EXPN list", M], "empty-lines": ["", "", M], "mail-empty-rcpt": [M, "", R],
+    "data-only": ["DATA", "DATA"], "mail-rcpt-ehlo": [M, R, "EHLO app.test"], "ehlo-mail": ["EHLO app.test", M],
+    "helo-mail-rcpt": ["HELO app.test", M, R], "mail-rcpt-ehlo-data": [M, R, "EHLO app.test", "DATA"],
 }
 
 # Each with content behind the DATA that is the last of the group: too early, but what worms and careless programs do.
 EARLY = {
-    "message-at-once": [M, R, "DATA"], "message-two-rcpt": [M, R, R2, "DATA"], "no-valid-rcpt": [M, BAD_R, "DATA"], "no-mail": [BAD_M, R, "DATA"], "nothing-before": ["DATA"],
+    "message-at-once": [M, R, "DATA"], "message-two-rcpt": [M, R, R2, "DATA"], "no-valid-rcpt": [M, BAD_R, "DATA"],
+    "no-mail": [BAD_M, R, "DATA"], "nothing-before": ["DATA"],
 }
 
 
@@ -45,6 +52,9 @@ def dialogues():
     for size in (1, 2, 7):
         text = f"{M}\r\n{R}\r\n".encode()
         # In pieces, but with TCP's word only: what matters is that the borders of packets do not.
-        yield dialogue(f"groups/pieces/commands-{size}", EHLO, *[raw(text[i:i + size], text[i:i + size].count(b"\n")) for i in range(0, len(text), size)])
-    for where, before, lines in (("quit-in-transaction", RCPT, ["QUIT"]), ("quit-behind-mail", MAIL, ["RCPT TO:<b@c.test>", "QUIT"])):
+        yield dialogue(f"groups/pieces/commands-{size}", EHLO, *[raw(text[i:i + size],
+                                                                     text[i:i + size].count(b"\n")) for i in range(0, len(text),
+                                                                         size)])
+    for where, before, lines in (("quit-in-transaction", RCPT, ["QUIT"]),
+                                 ("quit-behind-mail", MAIL, ["RCPT TO:<b@c.test>", "QUIT"])):
         yield dialogue(f"groups/quit/{where}", before, group(*lines))

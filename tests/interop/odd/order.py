@@ -44,9 +44,12 @@ REFUSED = {
 }
 
 COMMANDS = {
-    "helo": "HELO app.test", "ehlo": "EHLO app.test", "ehlo-bare": "EHLO", "helo-bare": "HELO", "mail": f"MAIL FROM:<{FROM}>", "null-mail": "MAIL FROM:<>", "bad-mail": "MAIL FROM:<<>",
-    "rcpt": "RCPT TO:<bob@example.test>", "bad-rcpt": "RCPT TO:<<>", "data": "DATA", "data-argument": "DATA x", "rset": "RSET", "noop": "NOOP", "vrfy": f"VRFY {TO}", "expn": "EXPN list",
-    "help": "HELP", "quit": "QUIT", "quit-argument": "QUIT now", "starttls-argument": "STARTTLS now", "auth": "AUTH PLAIN AGEAYg==", "auth-bare": "AUTH", "auth-unknown": "AUTH NONSENSE", "unknown": "XYZZY",
+    "helo": "HELO app.test", "ehlo": "EHLO app.test", "ehlo-bare": "EHLO", "helo-bare": "HELO", "mail": f"MAIL FROM:<{FROM}>",
+    "null-mail": "MAIL FROM:<>", "bad-mail": "MAIL FROM:<<>",
+    "rcpt": "RCPT TO:<bob@example.test>", "bad-rcpt": "RCPT TO:<<>", "data": "DATA", "data-argument": "DATA x", "rset": "RSET",
+    "noop": "NOOP", "vrfy": f"VRFY {TO}", "expn": "EXPN list",
+    "help": "HELP", "quit": "QUIT", "quit-argument": "QUIT now", "starttls-argument": "STARTTLS now",
+    "auth": "AUTH PLAIN AGEAYg==", "auth-bare": "AUTH", "auth-unknown": "AUTH NONSENSE", "unknown": "XYZZY",
 }
 
 

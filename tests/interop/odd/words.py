@@ -72,16 +72,24 @@ ENDS = {
     "cr-blank-lf": "\r \n",
 }
 
-UNKNOWN = ["", " ", "\t", ".", "..", "?", "!", "X", "XYZZY", "X-CUSTOM 1", "MAILFROM:<a@b.test>", "RCPTTO:<a@b.test>", "SEND FROM:<a@b.test>",
-           "SOML FROM:<a@b.test>", "SAML FROM:<a@b.test>", "TURN", "ETRN example.test", "ATRN", "LHLO app.test", "ONEX", "VERB ON",
-           "QUEU", "DEBUG", "WIZ", "SHOWQ", "TICK", "BURL imap://a LAST", "XFORWARD NAME=a", "XCLIENT NAME=a", "XADR", "XEXCH50 1 2", "EVIL\0",
-           "LOGIN a b", "USER a", "PASS b", "LIST", "a001 NOOP", "SSH-2.0-x", "\x16\x03\x01\x02\x00\x01\x00", "\x80\x2e\x01\x00\x02",
-           "PROXY TCP4 192.0.2.1 192.0.2.2 1 2", "Subject: mail that lost its DATA", "From: a@b.test", "--boundary", "250 ok", "220 mail.test ESMTP",
-           "354 go on", "421 4.3.2 bye", "echo `id`", "${jndi:ldap://a.test/}", "%s%s%s%n", "A" * 500, "A" * 1000, "A" * 4000, "NOOP" * 3000]
+UNKNOWN = ["", " ", "\t", ".", "..", "?", "!", "X", "XYZZY", "X-CUSTOM 1", "MAILFROM:<a@b.test>", "RCPTTO:<a@b.test>",
+           "SEND FROM:<a@b.test>",
+           "SOML FROM:<a@b.test>", "SAML FROM:<a@b.test>", "TURN", "ETRN example.test", "ATRN", "LHLO app.test", "ONEX",
+           "VERB ON",
+           "QUEU", "DEBUG", "WIZ", "SHOWQ", "TICK", "BURL imap://a LAST", "XFORWARD NAME=a", "XCLIENT NAME=a", "XADR",
+           "XEXCH50 1 2", "EVIL\0",
+           "LOGIN a b", "USER a", "PASS b", "LIST", "a001 NOOP", "SSH-2.0-x", "\x16\x03\x01\x02\x00\x01\x00",
+           "\x80\x2e\x01\x00\x02",
+           "PROXY TCP4 192.0.2.1 192.0.2.2 1 2", "Subject: mail that lost its DATA", "From: a@b.test", "--boundary", "250 ok",
+           "220 mail.test ESMTP",
+           "354 go on", "421 4.3.2 bye", "echo `id`", "${jndi:ldap://a.test/}", "%s%s%s%n", "A" * 500, "A" * 1000, "A" * 4000,
+           "NOOP" * 3000]
 
-HTTP = ["GET / HTTP/1.0", "GET / HTTP/1.1", "GET http://a.test/ HTTP/1.1", "POST / HTTP/1.1", "PUT /x HTTP/1.1", "HEAD / HTTP/1.1",
+HTTP = ["GET / HTTP/1.0", "GET / HTTP/1.1", "GET http://a.test/ HTTP/1.1", "POST / HTTP/1.1", "PUT /x HTTP/1.1",
+        "HEAD / HTTP/1.1",
         "OPTIONS * HTTP/1.1", "CONNECT a.test:25 HTTP/1.1", "DELETE / HTTP/1.1", "TRACE / HTTP/1.1", "PATCH / HTTP/1.1",
-        "PRI * HTTP/2.0", "get / http/1.1", "Get / HTTP/1.1", "GET", "GET /", "POST", " GET / HTTP/1.1", "GETX / HTTP/1.1", "GET\t/ HTTP/1.1",
+        "PRI * HTTP/2.0", "get / http/1.1", "Get / HTTP/1.1", "GET", "GET /", "POST", " GET / HTTP/1.1", "GETX / HTTP/1.1",
+        "GET\t/ HTTP/1.1",
         "Host: a.test", "User-Agent: x", "Content-Length: 5", "Connection: close", "Accept: */*"]
 
 # Lines just shorter and longer than the limits of RFC 5321 section 4.5.3.1.4 and of the servers.
@@ -114,7 +122,8 @@ def unknown():
         for number, text in enumerate(UNKNOWN):
             yield dialogue(f"words/unknown-{place}/{number:02d}", before, text)
         for number, text in enumerate(HTTP):
-            kind = "word" if text.split()[0].upper() in ("GET", "POST", "PUT", "CONNECT", "OPTIONS") and text[0] != " " else "other"
+            kind = "word" if text.split()[0].upper() in ("GET", "POST", "PUT", "CONNECT",
+                                                         "OPTIONS") and text[0] != " " else "other"
             yield dialogue(f"words/http-{place}/{kind}-{number:02d}", before, text)
 
 
