@@ -27,7 +27,7 @@ START_S = 60
 RESOLVER = "lookup file\nnameserver 127.0.0.1\n"  # names come from /etc/hosts; nobody is asked
 
 # Over the machine's files: $1 = empty folder, $2 = the package, $3 = what is ours.  A package's /lib would hide the symbolic link
-# of that name.
+# of that name.  The shell stays and all end with it: the signal it asked for is lost by programs that change users.
 WORLD = """
 set -e
 mount -t tmpfs world "$1"
@@ -40,7 +40,8 @@ cat "$1/root/groups" >>"$1/root/etc/group"
 mount -t proc proc "$1/root/proc"
 mount --bind /dev "$1/root/dev"
 mount -t tmpfs run "$1/root/run"
-exec chroot "$1/root" /bin/sh -e /start
+chroot "$1/root" /bin/sh -e /start
+exit $?
 """
 
 
@@ -134,8 +135,8 @@ class Server:
     def run(self, *command):
         """A command in its world."""
         inside = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0]
-        subprocess.run(["nsenter", "-t", inside, "-m", "-p", "-r", "-w", *command], stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["nsenter", "-t", inside, "-m", "-p", "chroot", self.folder / "world" / "root", *command],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
     def try_again(self):
         """What waits, at once."""
