@@ -7,6 +7,6 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-def die_with_parent():
-    """For preexec_fn: SIGTERM when the thread that started the program ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent(signo=signal.SIGTERM):
+    """For preexec_fn: the signal when the thread that started the program ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signo)

@@ -215,14 +215,16 @@ class _Session:
         await self.finish(data)
 
     async def content(self):
-        lines = []
+        """Only CRLF . CRLF ends it: what a sender lets through of other line ends is seen in the message."""
+        lines, fresh = [], True
         while True:
             line = await self.reader.readline()
             if not line:
                 raise ConnectionResetError
-            if line == b".\r\n":
+            if fresh and line == b".\r\n":
                 return b"".join(lines)
-            lines.append(line[1:] if line.startswith(b".") else line)
+            lines.append(line[1:] if fresh and line.startswith(b".") else line)
+            fresh = line.endswith(b"\r\n")
             if any(rule.drop == "content" for rule in self.rules):
                 raise HangUp
 
