@@ -48,7 +48,7 @@ static void login_failed(struct session *s, const struct ipc_auth_done *done)
     limits_login_failed(s->server->limits, &s->peer);
     session_refuse(s, 535, "5.7.8", "user name or password is wrong");
     if (++s->failed_logins >= (unsigned)s->server->settings.max_login_attempts)
-        session_close(s, 421, "4.7.0", "%s too many failed logins", s->server->hostname);
+        session_end_soon(s, "too many failed logins");
 }
 
 static void login_unavailable(struct session *s, const struct ipc_auth_done *done)

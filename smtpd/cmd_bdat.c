@@ -71,7 +71,7 @@ void cmd_bdat(struct session *s, char *argument)
     if (smtp_bdat_parse(argument, &s->chunk_size, &s->chunk_last) < 0) {
         /* Where the next command begins can not be told. */
         session_refuse(s, 501, "5.5.4", "BDAT needs a size, and LAST with the last chunk");
-        session_close(s, 421, "4.7.0", "%s closing the connection", s->server->hostname);
+        session_end_soon(s, "a chunk without a size");
         return;
     }
     s->chunk_left = s->chunk_size;

@@ -50,9 +50,7 @@ static void refuse_with(struct session *s, unsigned code, const char *enhanced, 
     decline_with(s, code, enhanced, text);
     if (++s->errors < (unsigned)listener_limit(s->listener->max_errors, s->server->settings.max_errors))
         return;
-    log_info("ended: client=%s, listener=%s, errors=%u, reason=too many errors", s->client, s->listener->name,
-             s->errors);
-    session_close(s, 421, "4.7.0", "%s too many errors", s->server->hostname);
+    session_end_soon(s, "too many errors");
 }
 
 typedef void answer_fn(struct session *s, unsigned code, const char *enhanced, const char *text);
@@ -94,6 +92,14 @@ void session_close(struct session *s, unsigned code, const char *enhanced, const
     va_start(ap, fmt);
     answer(close_with, s, code, enhanced, fmt, ap);
     va_end(ap);
+}
+
+void session_end_soon(struct session *s, const char *why)
+{
+    if (s->ending != NULL)
+        return;
+    session_log_ended(s, why);
+    s->ending = why;
 }
 
 void session_log_ended(const struct session *s, const char *reason)

@@ -122,7 +122,7 @@ static void line_offence(struct session *s, int result)
         return;
     }
     session_refuse(s, 500, "5.5.2", "%s", line_problems[result]);
-    session_close(s, 421, "4.7.0", "%s closing the connection", s->server->hostname);
+    session_end_soon(s, "a command held a stray line end");
 }
 
 /* A ClientHello begins so, and no command does. */
@@ -245,6 +245,10 @@ static void session_work(struct session *s)
     for (bool more = true; more && session_has_reply_room(s); progress |= more) {
         if (s->phase == SESSION_COMMAND && s->server->draining) {
             say_draining(s);
+            break;
+        }
+        if (s->phase == SESSION_COMMAND && s->ending != NULL && stream_input(s->stream)->len > 0) {
+            session_close(s, 421, "4.7.0", "%s closing the connection: %s", s->server->hostname, s->ending);
             break;
         }
         if (s->phase == SESSION_PROXY)

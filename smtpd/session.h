@@ -79,6 +79,7 @@ struct session {
     struct domain_question *domain_question;
     uint64_t domain_until_ms; /* … and when it is taken unasked */
     unsigned commands, errors, failed_logins, accepted;
+    const char *ending;     /* the next command gets 421 with these words and is not carried out; NULL = it is */
     const char *end_reason; /* for the log; NULL = as the stream says */
     enum session_standing standing;
     TAILQ_ENTRY(session) link, turn; /* turn: in server's list of its standing */
@@ -127,6 +128,9 @@ void session_refuse(struct session *s, unsigned code, const char *enhanced, cons
 /* The last reply; the connection is closed behind it. */
 void session_close(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The end at the next command, which has a reply of its own to come (RFC 5321 section 4.2: one each).  why outlives the
+ * session. */
+void session_end_soon(struct session *s, const char *why);
 /* The end without a word more, and without waiting for the client. */
 void session_cut(struct session *s);
 void session_log_ended(const struct session *s, const char *reason);

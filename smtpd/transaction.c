@@ -180,8 +180,7 @@ void transaction_refuse(struct session *s, const struct content_fault *fault)
     else
         session_refuse(s, fault->code, fault->enhanced, "%s", fault->text);
     if (fault->ends_session)
-        session_close(s, 421, "4.7.0", "%s closing the connection", s->server->hostname);
-    /* session_refuse may have closed the session, and its transaction with it. */
+        session_end_soon(s, "a message held a stray line end");
     transaction_end(s);
 }
 
