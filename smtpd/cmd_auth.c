@@ -207,7 +207,7 @@ void cmd_auth(struct session *s, char *argument)
         explicit_bzero(initial, strlen(initial));
 }
 
-static void give_up(struct session *s)
+void command_auth_give_up(struct session *s)
 {
     auth_cancel(s->server->auth, s->exchange);
     s->exchange = NULL;
@@ -217,22 +217,15 @@ static void give_up(struct session *s)
 void command_auth_response(struct session *s, char *line, size_t len)
 {
     if (strcmp(line, "*") == 0) {
-        give_up(s);
+        command_auth_give_up(s);
         session_refuse(s, 501, "5.7.0", "login given up");
         return;
     }
     if (auth_step(s->server->auth, s->exchange, line) < 0) {
-        give_up(s);
+        command_auth_give_up(s);
         login_unavailable(s, NULL);
     } else {
         session_wait(s, SESSION_AUTH_WAIT);
     }
     explicit_bzero(line, len);
-}
-
-/* Section 4: the exchange is over. */
-void command_auth_too_long(struct session *s)
-{
-    give_up(s);
-    session_refuse(s, 500, "5.5.6", "response too long");
 }

@@ -9,8 +9,8 @@
 void command_run(struct session *s, char *line, size_t len);
 /* The client's answer to a SASL challenge. */
 void command_auth_response(struct session *s, char *line, size_t len);
-/* It was longer than a line may be. */
-void command_auth_too_long(struct session *s);
+/* The exchange is over, without an answer of auth. */
+void command_auth_give_up(struct session *s);
 /* Nobody told whether the domain of the recipient takes mail. */
 void command_rcpt_unasked(struct session *s);
 /* Content after DATA: consumes what belongs to the message. */

@@ -112,13 +112,12 @@ static const char *const line_problems[] = {
 /* A stray line end means that we and whoever is in between may see different commands: the session cannot go on. */
 static void line_offence(struct session *s, int result)
 {
-    if (result == SMTP_LINE_TOO_LONG && s->phase == SESSION_AUTH_RESPONSE) {
-        command_auth_too_long(s);
-        return;
-    }
-    s->verb = SMTP_VERB_UNKNOWN;
-    if (result == SMTP_LINE_TOO_LONG) {
-        session_refuse(s, 500, "5.5.2", "line too long");
+    bool response = s->phase == SESSION_AUTH_RESPONSE;
+    if (response)
+        command_auth_give_up(s);
+    s->verb = response ? SMTP_VERB_AUTH : SMTP_VERB_UNKNOWN;
+    if (result == SMTP_LINE_TOO_LONG) { /* RFC 4954 section 4 */
+        session_refuse(s, 500, response ? "5.5.6" : "5.5.2", response ? "response too long" : "line too long");
         return;
     }
     session_refuse(s, 500, "5.5.2", "%s", line_problems[result]);
