@@ -14,6 +14,7 @@
 #define LIVED_WELL_MS   10000 /* a child that lived this long starts again without a longer wait */
 #define KILL_GRACE_MS   5000  /* on top of shutdown_timeout, which the child knows itself */
 #define STOP_STAGE_LAST 2
+#define RETIRING_MAX    4 /* of one slot: whoever reloads often shall not fill the machine with old processes */
 
 static void start_child(struct child *c)
 {
@@ -81,6 +82,17 @@ static void retire_child(struct child *c)
     timer_set_ms(&c->timer, grace_ms);
 }
 
+/* The oldest stand first. */
+static void finish_some_retiring(const struct child *fresh)
+{
+    struct child *c;
+    unsigned retiring = 0;
+    TAILQ_FOREACH_REVERSE (c, &fresh->master->children, child_list, link)
+        if (c->program == fresh->program && c->slot == fresh->slot && c->state == CHILD_RETIRING &&
+            ++retiring > RETIRING_MAX)
+            finish_child(c, SIGTERM);
+}
+
 static void retire_predecessors(struct child *fresh)
 {
     struct child *c;
@@ -88,6 +100,7 @@ static void retire_predecessors(struct child *fresh)
         if (c != fresh && c->last_time && c->program == fresh->program && c->slot == fresh->slot &&
             c->state != CHILD_RETIRING && c->state != CHILD_DRAINING)
             retire_child(c);
+    finish_some_retiring(fresh);
 }
 
 /* A reload is complete when every child that stays is ready. */

@@ -2,6 +2,7 @@
 
 import os
 import re
+import smtplib
 import socket
 import subprocess
 import threading
@@ -88,6 +89,23 @@ def test_reload_loses_no_connection(relay):
     assert codes.count(220) > 10 and set(codes) == {220, 250, 221}
     with socket.create_connection((relay.address, suites.PORTS["smtp"]), 10) as raw:
         assert b"Fresh" in raw.recv(200)
+
+
+def test_many_reloads_leave_few_old_programs(relay):
+    """Each keeps a session; the oldest is told to go when there are too many."""
+    held = []
+    for _ in range(8):
+        held.append(relay.connect("smtp"))
+        relay.ctl("reload")
+    wait.until(lambda: len(relay.children("smtpd")) <= 2 * (1 + 4), 20, "few old processes")
+    told = 0
+    for client in held:
+        try:
+            told += client.noop()[0] == 421
+        except smtplib.SMTPServerDisconnected:
+            told += 1
+        client.close()
+    assert told < len(held), "the last ones go on"
 
 
 def test_reload_with_errors_changes_nothing(relay):
