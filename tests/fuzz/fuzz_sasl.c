@@ -19,17 +19,23 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MECHANISM = 7, INITIAL = 8, TLS = 16, BOUND = 32, RAW = 64 };
+enum { MECHANISM = 7, INITIAL = 8, TLS = 16, BOUND = 32, RAW = 64, CERTIFIED = 128 };
 enum { NONCE = 1, PROOF = 2, RESPONSES_MAX = 4 };
 
-static const struct engine_options options = {.mechanisms = "SCRAM-SHA-256 PLAIN LOGIN",
+static const struct engine_options options = {.mechanisms = "SCRAM-SHA-256 PLAIN LOGIN EXTERNAL",
                                               .realm = "",
                                               .hostname = "mail.example.test",
                                               .iterations = SCRAM_ITERATIONS_MIN,
                                               .verdict_ttl_ms = 60000,
                                               .verdicts_max = 100};
 
-static const char *const mechanisms[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "scram-sha-256"};
+static const char *const mechanisms[] = {"PLAIN",         "LOGIN",   "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS",
+                                         "scram-sha-256", "EXTERNAL"};
+
+/* The certificate of the second account, whose key is nobody's; with a binding instead one whose names are of an
+ * account that is disabled. */
+#define CERTIFICATE "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define STRANGE_KEY "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
 
 static struct {
     const char *name, *password;
@@ -86,6 +92,8 @@ static void prepare(void)
     for (size_t i = 0; i < ARRAY_LENGTH(accounts); i++)
         if (add_account(admin, i) < 0)
             abort();
+    if (credentials_add_certificate(admin, accounts[1].name, CERTIFICATE) < 0)
+        abort();
     credentials_free(admin);
     if (credentials_open_reader(path, &reader) < 0 || engine_init(&options, reader, &missing) < 0)
         abort();
@@ -228,8 +236,10 @@ static bool scram_was_right(const struct talk *t, size_t account)
     return right;
 }
 
-static bool was_right(const struct talk *t, const char *credential)
+static bool was_right(const struct talk *t, unsigned choices, const char *credential)
 {
+    if (text_equal_nocase(t->mechanism, "EXTERNAL"))
+        return strcmp(credential, accounts[1].name) == 0 && (choices & (CERTIFIED | BOUND)) == CERTIFIED;
     for (size_t i = 0; i < ARRAY_LENGTH(accounts); i++) {
         if (strcmp(accounts[i].name, credential) != 0)
             continue;
@@ -248,6 +258,7 @@ static int converse(struct talk *t, struct exchange *x, unsigned choices, const 
 {
     size_t len;
     char *initial = NULL;
+    bool certified = choices & CERTIFIED, strange = certified && (choices & BOUND);
     if (choices & INITIAL) {
         const char *line = take_line(&at, end, &len);
         initial = next_response(t, choices & RAW, line, len);
@@ -257,7 +268,10 @@ static int converse(struct talk *t, struct exchange *x, unsigned choices, const 
                                        .initial = initial != NULL ? initial : "",
                                        .secure = choices & TLS,
                                        .binding_name = choices & BOUND ? "tls-exporter" : "",
-                                       .binding = choices & BOUND ? "Y2hhbm5lbA==" : ""};
+                                       .binding = choices & BOUND ? "Y2hhbm5lbA==" : "",
+                                       .certificate = certified && !strange ? CERTIFICATE : "",
+                                       .certificate_key = certified ? STRANGE_KEY : "",
+                                       .certificate_names = strange ? "nobody@app.test\noff\n" : ""};
     int result = exchange_start(x, &o);
     free(initial);
     while (result == EXCHANGE_MORE && t->responses < RESPONSES_MAX) {
@@ -286,7 +300,7 @@ static int log_in(unsigned choices, const char *at, const char *end)
     }
     exchange_init(&x);
     int result = converse(&t, &x, choices, at, end);
-    if (result == AUTH_OK && !was_right(&t, x.credential)) {
+    if (result == AUTH_OK && !was_right(&t, choices, x.credential)) {
         fprintf(stderr, "%s lets in %s, who did not show the password\n", t.mechanism, x.credential);
         abort();
     }
@@ -311,6 +325,8 @@ static void check_good_logins(void)
         {0 | INITIAL | TLS, "\0joe@app.test\0pass word", 23},
         {1 | TLS, "eve\nx\n", 6},
         {2 | TLS | INITIAL, "n,,n=joe@app.test,r=abcdef\nc=biws,r=\1,p=\2\n\n", 43},
+        {5 | TLS | CERTIFIED, "\n", 1},
+        {5 | TLS | CERTIFIED | INITIAL, "eve", 3},
         {2, "n,,n=joe@app.test,r=abcdef\nc=biws,r=\1,p=\2\n\n", 43},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(good); i++)
