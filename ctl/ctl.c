@@ -15,7 +15,7 @@
 #define ANSWER_TIMEOUT_MS 30000
 #define STAGES            3 /* of an orderly stop, each of which may take shutdown_timeout */
 
-static void say(const char *fmt, va_list ap)
+static void __attribute__((format(printf, 1, 0))) say(const char *fmt, va_list ap)
 {
     fputs("posthouse: ", stderr);
     vfprintf(stderr, fmt, ap);

@@ -42,6 +42,36 @@ static int outcome(const char *name, int r)
     }
 }
 
+/* Where smtpd and bounce count what each sends.  NULL: not there yet, so nobody is frozen, or *r tells. */
+static struct usage *open_usage(const struct ctl *c, int *r)
+{
+    struct usage *usage = NULL;
+    char *path = text_format("%s/usage", c->shared.state_directory);
+    *r = path == NULL ? -ENOMEM : access(path, F_OK) < 0 ? 0 : usage_open(path, &usage);
+    free(path);
+    return usage;
+}
+
+static int64_t frozen_since_s(struct usage *usage, const char *name)
+{
+    struct usage_standing standing = {0};
+    if (usage != NULL)
+        usage_standing(usage, name, &standing);
+    return standing.frozen_s;
+}
+
+/* What was changed counts at once: open sessions have to log in again before their next message. */
+static void void_sessions(const struct ctl *c, const char *name)
+{
+    int r;
+    struct usage *usage = open_usage(c, &r);
+    if (usage != NULL)
+        r = usage_void_sessions(usage, name);
+    if (r < 0)
+        ctl_note(c, "%s/usage: %s: sessions that are open go on as they are", c->shared.state_directory, text_errno(r));
+    usage_close(usage);
+}
+
 static int iterations(const struct ctl *c, unsigned *out)
 {
     struct settings_auth settings = {0};
@@ -176,20 +206,12 @@ int user_passwd(struct ctl *c, const struct args *a)
     }
     if (status == CTL_OK)
         status = with_new_password(c, a, db, store_changed);
-    if (status == CTL_OK)
+    if (status == CTL_OK) {
+        void_sessions(c, args_at(a, 0));
         ctl_note(c, "credential %s has another password", args_at(a, 0));
+    }
     credentials_free(db);
     return status;
-}
-
-/* Where smtpd and bounce count what each sends.  NULL: not there yet, so nobody is frozen, or *r tells. */
-static struct usage *open_usage(const struct ctl *c, int *r)
-{
-    struct usage *usage = NULL;
-    char *path = text_format("%s/usage", c->shared.state_directory);
-    *r = path == NULL ? -ENOMEM : access(path, F_OK) < 0 ? 0 : usage_open(path, &usage);
-    free(path);
-    return usage;
 }
 
 static const struct listing_column columns[] = {
@@ -211,7 +233,7 @@ static int show_row(const struct credential *row, void *arg)
     listing_text(l, row->tenant);
     listing_text(l, row->bulk ? "bulk" : "transactional");
     listing_bool(l, row->enabled);
-    listing_time(l, u->usage != NULL ? usage_frozen_since_s(u->usage, row->name) : 0);
+    listing_time(l, frozen_since_s(u->usage, row->name));
     listing_time(l, row->created_s);
     listing_time(l, row->changed_s);
     listing_text(l, row->senders);
@@ -244,8 +266,10 @@ int user_lane(struct ctl *c, const struct args *a)
     int bulk = lane_of(lane), status = bulk < 0 ? refuse_lane(lane) : open_database(c, &db);
     if (status == CTL_OK)
         status = outcome(name, credentials_set_bulk(db, name, bulk == 1));
-    if (status == CTL_OK)
-        ctl_note(c, "mail of credential %s is %s from its next login on", name, lane);
+    if (status == CTL_OK) {
+        void_sessions(c, name);
+        ctl_note(c, "mail of credential %s is %s", name, lane);
+    }
     credentials_free(db);
     return status;
 }
@@ -280,9 +304,10 @@ int user_senders(struct ctl *c, const struct args *a)
         status = open_database(c, &db);
     if (status == CTL_OK)
         status = outcome(name, credentials_set_senders(db, name, buf_str(&senders)));
-    if (status == CTL_OK)
-        ctl_note(c, "credential %s may send as %s from its next login on", name,
-                 senders.len > 0 ? buf_str(&senders) : "anybody");
+    if (status == CTL_OK) {
+        void_sessions(c, name);
+        ctl_note(c, "credential %s may send as %s", name, senders.len > 0 ? buf_str(&senders) : "anybody");
+    }
     credentials_free(db);
     buf_deinit(&senders);
     return status;
@@ -338,6 +363,8 @@ static int change_certificate(struct ctl *c, struct credentials *db, const struc
                        fingerprint);
     if (r == -ENOENT && removes)
         return ctl_say(CTL_FAILED, "%s: no such certificate of credential %s", fingerprint, name);
+    if (r == 0 && removes)
+        void_sessions(c, name);
     if (r == 0)
         ctl_note(c, removes ? "the certificate no longer logs in as %s" : "the certificate logs in as %s", name);
     return outcome(name, r);
@@ -370,10 +397,12 @@ static int change_each(struct ctl *c, const struct args *a, int (*change)(struct
     int status = open_database(c, &db);
     for (size_t i = 0; db != NULL && i < a->count; i++) {
         int one = outcome(a->positional[i], change(db, a->positional[i]));
-        if (one == CTL_OK)
-            ctl_note(c, "credential %s %s", a->positional[i], done);
-        else
+        if (one != CTL_OK) {
             status = one;
+            continue;
+        }
+        void_sessions(c, a->positional[i]);
+        ctl_note(c, "credential %s %s", a->positional[i], done);
     }
     credentials_free(db);
     return status;
@@ -413,7 +442,7 @@ static int show_usage(const struct credential *row, void *arg)
     for (int p = 0; p < USAGE_PERIODS; p++)
         listing_number(&u->listing, counts.recipients[p]);
     listing_number(&u->listing, counts.bounces[USAGE_DAY]);
-    listing_time(&u->listing, u->usage != NULL ? usage_frozen_since_s(u->usage, row->name) : 0);
+    listing_time(&u->listing, frozen_since_s(u->usage, row->name));
     return r == -ENOENT ? 0 : r;
 }
 

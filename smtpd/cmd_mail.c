@@ -77,17 +77,26 @@ static bool check_sender(struct session *s, const struct smtp_mail *mail)
     return false;
 }
 
-static bool check_frozen(struct session *s)
+/* What an admin and the bounces say of the credential since it logged in. */
+static bool check_standing(struct session *s)
 {
-    int64_t since_s =
-        s->credential != NULL && s->server->usage != NULL ? usage_frozen_since_s(s->server->usage, s->credential) : 0;
+    struct usage_standing standing;
     char when[MAIL_DATE_MAX];
-    if (since_s == 0)
+    if (s->credential == NULL || s->server->usage == NULL)
         return true;
-    session_decline(s, 450, "4.7.1",
-                    "credential %.255s is frozen since %s as too much of its mail bounced, ask the "
-                    "administrator of this server",
-                    s->credential, mail_date_time_format(since_s, when));
+    usage_standing(s->server->usage, s->credential, &standing);
+    if (standing.void_us >= s->login_us) {
+        session_log_ended(s, "the credential was changed");
+        session_close(s, 421, "4.7.0", "%s your credential was changed, log in again", s->server->hostname);
+        return false;
+    }
+    if (standing.frozen_s == 0)
+        return true;
+    session_decline(
+        s, 450, "4.7.1",
+        "credential %.255s is frozen since %s as too much of its mail bounced, ask the administrator of this "
+        "server",
+        s->credential, mail_date_time_format(standing.frozen_s, when));
     return false;
 }
 
@@ -123,7 +132,7 @@ void cmd_mail(struct session *s, char *argument)
         return;
     }
     int64_t room;
-    if (!check_frozen(s) || !check_quota(s, &room))
+    if (!check_standing(s) || !check_quota(s, &room))
         return;
     if (!check_sender(s, &mail) || !check_size(s, &mail) || !check_release(s, &mail))
         return;

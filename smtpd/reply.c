@@ -55,7 +55,8 @@ static void refuse_with(struct session *s, unsigned code, const char *enhanced, 
 
 typedef void answer_fn(struct session *s, unsigned code, const char *enhanced, const char *text);
 
-static void answer(answer_fn *fn, struct session *s, unsigned code, const char *enhanced, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 5, 0)))
+answer(answer_fn *fn, struct session *s, unsigned code, const char *enhanced, const char *fmt, va_list ap)
 {
     char text[REPLY_TEXT_MAX];
     vsnprintf(text, sizeof(text), fmt, ap);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "smtpd/listen.h"
 #include "smtpd/quota.h"
@@ -30,6 +31,7 @@ int session_log_in(struct session *s, const struct session_owner *owner)
     s->credential = strdup(owner->credential);
     s->tenant = strdup(owner->tenant);
     s->senders = strdup(owner->senders);
+    s->login_us = clock_wall_us();
     s->bulk = owner->bulk;
     int r = s->credential == NULL || s->tenant == NULL || s->senders == NULL ? -ENOMEM : quota_enter(s) ? 0 : -EUSERS;
     if (r < 0)

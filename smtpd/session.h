@@ -71,6 +71,7 @@ struct session {
     char *credential;           /* who logged in; NULL = nobody */
     char *tenant;               /* whose mail this is */
     char *senders;              /* whom it may claim to be; "" = anybody */
+    int64_t login_us;           /* when, microseconds since 1970 */
     bool bulk;                  /* mail of this credential waits behind transactional mail */
     char mechanism[32];         /* of the login under way */
     struct auth_exchange *exchange;

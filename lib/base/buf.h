@@ -1,7 +1,8 @@
 /* buf: the one bounded byte buffer that every parser, codec and stream of the tree shares.
  *
- * A buffer owns its memory, grows on demand up to `limit` bytes and never beyond; the bytes are always followed by a NUL
- * that does not count, so text can be read as a C string.  Bytes are taken from the front without moving the rest. */
+ * A buffer owns its memory, grows on demand up to `limit` bytes and never beyond; the bytes are always followed by a
+ * NUL that does not count, so text can be read as a C string.  Bytes are taken from the front without moving the rest.
+ */
 #ifndef POSTHOUSE_BASE_BUF_H
 #define POSTHOUSE_BASE_BUF_H
 
@@ -41,7 +42,8 @@ void buf_clear(struct buf *b);
 void buf_truncate(struct buf *b, size_t n);
 /* Gives the memory back when the buffer is empty: what an idle session calls. */
 void buf_release(struct buf *b);
-/* The same, and when little of a large allocation is in use it moves to a small one: for what waits with half a line. */
+/* The same, and when little of a large allocation is in use it moves to a small one: for what waits with half a line.
+ */
 void buf_trim(struct buf *b);
 
 /* The content as a C string; "" when empty. */

@@ -29,7 +29,8 @@ struct once_claim {
 int once_open(const char *path, struct once **out);
 void once_close(struct once *o);
 
-/* owner: whose key it is; key: what tells the submission from the owner's others, of any length.  An enum once_state, or -errno (the file can not be locked). */
+/* owner: whose key it is; key: what tells the submission from the owner's others, of any length.  An enum once_state,
+ * or -errno (the file can not be locked). */
 int once_claim(struct once *o, const char *owner, const char *key, struct once_claim *claim, char id[ONCE_ID_SIZE]);
 /* The message is durable under this id. */
 void once_finish(struct once *o, const struct once_claim *claim, const char *id);

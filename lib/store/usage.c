@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "store/mapped.h"
 
-#define USAGE_MAGIC    UINT64_C(0x3165676173757000)
+#define USAGE_MAGIC    UINT64_C(0x3265676173757000)
 #define NAME_MAX_BYTES 512
 
 enum { BUCKETS = 16384, WAYS = 4 };
@@ -24,7 +24,7 @@ struct window {
 
 struct entry {
     uint64_t fingerprint[2]; /* 0, 0 = free */
-    int64_t used_s, frozen_s;
+    int64_t used_s, frozen_s, void_us;
     struct window windows[USAGE_PERIODS];
 };
 
@@ -265,13 +265,25 @@ int usage_bounced(struct usage *u, const char *credential, uint32_t failures, co
 
 /* Without the lock, as it is asked with every message: what it may see of an entry that is just replaced is asked again
  * with the next one. */
-int64_t usage_frozen_since_s(struct usage *u, const char *credential)
+void usage_standing(struct usage *u, const char *credential, struct usage_standing *out)
 {
     uint64_t fingerprint[2];
-    if (fingerprint_of(u, USAGE_CREDENTIAL, credential, fingerprint) < 0)
-        return 0;
-    const struct entry *e = find(u, fingerprint);
-    return e != NULL ? e->frozen_s : 0;
+    *out = (struct usage_standing){0};
+    const struct entry *e =
+        fingerprint_of(u, USAGE_CREDENTIAL, credential, fingerprint) == 0 ? find(u, fingerprint) : NULL;
+    if (e != NULL)
+        *out = (struct usage_standing){.frozen_s = e->frozen_s, .void_us = e->void_us};
+}
+
+int usage_void_sessions(struct usage *u, const char *credential)
+{
+    struct entry *e;
+    int r = open_entry(u, USAGE_CREDENTIAL, credential, clock_wall_s(), &e);
+    if (r < 0)
+        return r;
+    e->void_us = clock_wall_us();
+    mapped_unlock(&u->file);
+    return 0;
 }
 
 int usage_thaw(struct usage *u, const char *credential)

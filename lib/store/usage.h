@@ -58,8 +58,13 @@ struct usage_freeze {
  * numbers of the last day. */
 int usage_bounced(struct usage *u, const char *credential, uint32_t failures, const struct usage_freeze *rule,
                   uint32_t *now_bounced, uint32_t *now_recipients);
-/* Since when it is frozen, seconds since 1970; 0 = it is not. */
-int64_t usage_frozen_since_s(struct usage *u, const char *credential);
+struct usage_standing {
+    int64_t frozen_s; /* since when it is frozen, seconds since 1970; 0 = it is not */
+    int64_t void_us;  /* sessions that logged in before have to do so again, microseconds since 1970; 0 = none */
+};
+void usage_standing(struct usage *u, const char *credential, struct usage_standing *out);
+/* Something of the credential was changed: void from now on.  0 or -errno. */
+int usage_void_sessions(struct usage *u, const char *credential);
 /* The way back; what bounced is forgotten.  0, -ENOENT (it was not frozen) or -errno. */
 int usage_thaw(struct usage *u, const char *credential);
 

@@ -92,17 +92,28 @@ def test_free_credential_sends_as_anybody(relay):
         assert client.data(content("ceo@bank.test"))[0] == 250
 
 
-def test_binding_counts_from_the_next_login(relay):
+@pytest.mark.parametrize("change", [
+    ("user", "senders", "later", "only@sender.test"), ("user", "lane", "later", "bulk"), ("user", "passwd", "later"),
+    ("user", "disable", "later"), ("user", "remove", "later")])
+def test_what_an_admin_changes_counts_in_open_sessions(relay, change):
+    """At the next message: the one under way is not taken away."""
     relay.user("later", SECRET)
-    with session(relay, "later") as before:
-        relay.ctl("user", "senders", "later", "only@sender.test")
+    with session(relay, "later") as before, session(relay, "free") as other:
         assert before.mail("any@where.test")[0] == 250
-    with session(relay, "later") as after:
-        assert after.mail("any@where.test")[0] == 550
-    assert "only@sender.test" in relay.ctl("user", "list").stdout
-    relay.ctl("user", "senders", "later")
-    with session(relay, "later") as free:
-        assert free.mail("any@where.test")[0] == 250
+        relay.ctl(*change, stdin="another word\n")
+        assert before.rcpt("later@example.test")[0] == 250
+        assert before.data(content("any@where.test"))[0] == 250
+        code, reply = before.mail("any@where.test")
+        assert code == 421 and reply == b"4.7.0 relay.posthouse.test your credential was changed, log in again"
+        assert other.mail("any@where.test")[0] == 250
+    if change[1] == "senders":
+        assert "only@sender.test" in relay.ctl("user", "list").stdout
+        with session(relay, "later") as after:
+            assert after.mail("any@where.test")[0] == 550
+            relay.ctl("user", "senders", "later")
+        with session(relay, "later") as free:
+            assert free.mail("any@where.test")[0] == 250
+    relay.ctl("user", "remove", "later", check=False)
 
 
 def test_bad_senders_are_refused_at_the_command(relay):

@@ -39,6 +39,25 @@ static int teardown(void **state)
     return unlink(path);
 }
 
+static int64_t frozen_since_s(struct usage *u, const char *credential)
+{
+    struct usage_standing standing;
+    usage_standing(u, credential, &standing);
+    return standing.frozen_s;
+}
+
+static void a_change_voids_sessions(void **state)
+{
+    struct usage_standing standing;
+    usage_standing(one, "joe", &standing);
+    assert_int_equal(standing.void_us, 0);
+    at(7);
+    assert_int_equal(usage_void_sessions(other, "Joe"), 0);
+    usage_standing(one, "joe", &standing);
+    assert_int_equal(standing.void_us, (START_S + 7) * 1000000);
+    assert_int_equal(standing.frozen_s, 0);
+}
+
 static void messages_of_a_minute(void **state)
 {
     const struct usage_quota quota = {.messages = {3, 0, 0}};
@@ -118,22 +137,22 @@ static void bounces_freeze(void **state)
     assert_int_equal(usage_take(one, USAGE_CREDENTIAL, "list", &none, 100, &excess), 0);
     assert_int_equal(usage_bounced(other, "list", 19, &rule, &bounced, &all), 0);
     assert_int_equal(usage_bounced(other, "list", 1, &off, &bounced, &all), 0);
-    assert_int_equal(usage_frozen_since_s(one, "list"), 0);
+    assert_int_equal(frozen_since_s(one, "list"), 0);
     assert_int_equal(usage_bounced(other, "List", 1, &rule, &bounced, &all), 1);
     assert_int_equal(bounced, 21);
     assert_int_equal(all, 100);
-    assert_int_equal(usage_frozen_since_s(one, "LIST"), START_S);
+    assert_int_equal(frozen_since_s(one, "LIST"), START_S);
     /* It stays so, and is told once. */
     assert_int_equal(usage_bounced(other, "list", 1, &rule, &bounced, &all), 0);
     at(5 * 86400);
-    assert_int_equal(usage_frozen_since_s(one, "list"), START_S);
+    assert_int_equal(frozen_since_s(one, "list"), START_S);
     assert_int_equal(usage_thaw(one, "list"), 0);
     assert_int_equal(usage_thaw(one, "list"), -ENOENT);
-    assert_int_equal(usage_frozen_since_s(other, "list"), 0);
+    assert_int_equal(frozen_since_s(other, "list"), 0);
     /* Few bounces are an accident, whatever their share. */
     assert_int_equal(usage_take(one, USAGE_CREDENTIAL, "small", &none, 2, &excess), 0);
     assert_int_equal(usage_bounced(other, "small", 2, &rule, &bounced, &all), 0);
-    assert_int_equal(usage_frozen_since_s(one, "small"), 0);
+    assert_int_equal(frozen_since_s(one, "small"), 0);
 }
 
 /* Many more than there is room for: the frozen one is still known, and no name takes another's place. */
@@ -150,7 +169,7 @@ static void the_table_is_bounded(void **state)
         assert_int_equal(usage_take(one, USAGE_CLIENT, name, &quota, 1, &excess), 0);
         assert_int_equal(usage_take(one, USAGE_CLIENT, name, &quota, 1, &excess), 1);
     }
-    assert_int_equal(usage_frozen_since_s(one, "frozen"), START_S);
+    assert_int_equal(frozen_since_s(one, "frozen"), START_S);
 }
 
 int main(void)
@@ -160,6 +179,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(recipients_of_all_periods, setup, teardown),
         cmocka_unit_test_setup_teardown(it_outlives_processes, setup, teardown),
         cmocka_unit_test_setup_teardown(bounces_freeze, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_change_voids_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(the_table_is_bounded, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
