@@ -46,7 +46,9 @@ int tls_identity(const struct stream *s, struct tls_identity *out)
     if (!hashed)
         return -EIO;
     write_hex(digest, out->key);
-    out->verified = SSL_get_verify_result(stream_ssl(s)) == X509_V_OK;
+    /* A session that is resumed was verified when it began. */
+    out->verified =
+        SSL_get_verify_result(stream_ssl(s)) == X509_V_OK && X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
     return 0;
 }
 

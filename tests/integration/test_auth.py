@@ -186,3 +186,19 @@ def test_failures_are_answered_later_and_later(shared):
     begin = time.monotonic()
     assert login(relay, "PLAIN", "plain", "simple")[0] == 235
     assert time.monotonic() - begin < 1
+
+
+def test_database_of_an_older_version_is_brought_up_to_date(world):
+    relay = world.suite()
+    relay.user("old", "a pass word")
+    path = next(relay.state.rglob("credentials.db"))
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        db.executescript("DROP TABLE certificates; ALTER TABLE credentials DROP COLUMN senders; PRAGMA user_version = 2")
+    db.close()
+    relay.start()
+    with relay.connect("submissions", ("old", "a pass word")) as client:
+        assert client.mail("any@where.test")[0] == 250
+    relay.ctl("user", "senders", "old", "only@sender.test")
+    with relay.connect("submissions", ("old", "a pass word")) as client:
+        assert client.mail("any@where.test")[0] == 550
