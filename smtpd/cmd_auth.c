@@ -91,8 +91,7 @@ static void on_challenge(void *arg, const char *challenge)
     struct session *s = arg;
     /* Not through session_reply, which cuts long lines: a challenge may have 12,288 bytes (section 4). */
     if (stream_printf(s->stream, "334 %s\r\n", challenge) < 0) {
-        auth_cancel(s->server->auth, s->exchange);
-        s->exchange = NULL;
+        session_give_up_login(s);
         session_close(s, 421, "4.7.0", "%s closing the connection", s->server->hostname);
         return;
     }
@@ -209,8 +208,7 @@ void cmd_auth(struct session *s, char *argument)
 
 void command_auth_give_up(struct session *s)
 {
-    auth_cancel(s->server->auth, s->exchange);
-    s->exchange = NULL;
+    session_give_up_login(s);
     s->phase = SESSION_COMMAND;
 }
 

@@ -110,6 +110,8 @@ static int check_mailbox(void *arg, const struct mail_address *a)
 
 static void check_mailboxes(struct content *c, const struct mail_field *f)
 {
+    if (c->rules.senders[0] == '\0' && !c->rules.adds_from)
+        return; /* nobody asks who they are */
     int r = mail_from_mailboxes(f->value, f->value_len, check_mailbox, c);
     if (r != 0 && c->rules.senders[0] != '\0')
         content_fail(c, r < 0 ? FAULT_STORAGE : FAULT_FROM_NOT_ALLOWED);

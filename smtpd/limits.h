@@ -42,9 +42,10 @@ void limits_disconnect(struct limits *limits, const struct net_address *client);
  * session goes on counting as from's. */
 int limits_move(struct limits *limits, const struct net_address *from, const struct net_address *to);
 
-/* Sessions of somebody else than a client, told by a kind and a name: a credential, a tenant (enum usage_kind), a
- * listener.  Returns how many there were before this one. */
-enum { LIMITS_LISTENER = 100 };
+enum { LIMITS_LISTENER = 100 }; /* a kind beside those of enum usage_kind */
+
+/* Sessions of somebody else than a client, told by a kind and a name: a credential, a tenant, a listener.  Returns how
+ * many there were before this one. */
 int64_t limits_enter(struct limits *limits, unsigned kind, const char *name);
 void limits_leave(struct limits *limits, unsigned kind, const char *name);
 

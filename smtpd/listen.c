@@ -74,17 +74,18 @@ static void take(struct listener *l, int fd, const struct net_address *peer)
 {
     struct server *server = l->server;
     const struct net_address *counted = listener_counts_as(l->settings, peer);
+    if (!enter(l)) {
+        refuse(l, fd, peer, LIMITS_TOO_MANY);
+        return;
+    }
     int reason = limits_connect(server->limits, counted);
     if (reason == LIMITS_TOO_MANY &&
         (session_make_room(server, SESSION_STRANGER) || session_make_room(server, SESSION_KNOWN)))
         reason = limits_connect(server->limits, counted);
     else if (reason == 0 && (limits_crowded(server->limits) || fd > l->plenty))
         session_make_room(server, SESSION_STRANGER);
-    if (reason == 0 && !enter(l)) {
-        limits_disconnect(server->limits, counted);
-        reason = LIMITS_TOO_MANY;
-    }
     if (reason != 0) {
+        listener_leave(server, l->settings);
         refuse(l, fd, peer, reason);
         return;
     }

@@ -70,12 +70,6 @@ bool session_offers_auth(const struct session *s)
            (stream_is_secure(s->stream) || s->listener->auth_without_tls);
 }
 
-bool session_binds_channel(const struct session *s)
-{
-    unsigned char binding[TLS_EXPORTER_BYTES];
-    return tls_exporter(s->stream, binding) == 0;
-}
-
 /* EXTERNAL and channel binding are offered only where the client can use them: some try the first that they know. */
 bool session_offers_mechanism(const struct session *s, const char *mechanism)
 {
@@ -87,7 +81,7 @@ bool session_offers_mechanism(const struct session *s, const char *mechanism)
         return false;
     if (text_equal_nocase(mechanism, "EXTERNAL"))
         return s->listener->client_certificates && tls_has_identity(s->stream);
-    return !text_equal_nocase(mechanism, "SCRAM-SHA-256-PLUS") || session_binds_channel(s);
+    return !text_equal_nocase(mechanism, "SCRAM-SHA-256-PLUS") || tls_has_exporter(s->stream);
 }
 
 static bool offers_some_mechanism(const struct session *s)

@@ -65,8 +65,7 @@ void session_forget(struct session *s)
 {
     session_forget_question(s);
     transaction_end(s);
-    auth_cancel(s->server->auth, s->exchange);
-    s->exchange = NULL;
+    session_give_up_login(s);
     session_log_out(s);
     s->helo[0] = '\0';
     s->esmtp = false;
@@ -87,8 +86,6 @@ static void say_draining(struct session *s)
 
 void session_give_up_login(struct session *s)
 {
-    if (s->phase != SESSION_AUTH_WAIT)
-        return;
     auth_cancel(s->server->auth, s->exchange);
     s->exchange = NULL;
 }

@@ -152,8 +152,6 @@ int64_t session_max_message_size(const struct session *s); /* bytes; 0 = any */
 int64_t session_max_recipients(const struct session *s);
 bool session_offers_auth(const struct session *s);
 bool session_offers_mechanism(const struct session *s, const char *mechanism);
-/* It proves who the channel's ends are (SCRAM-SHA-256-PLUS). */
-bool session_binds_channel(const struct session *s);
 /* Extensions offered in this state on this listener: enum smtp_extension bits. */
 unsigned session_offers(const struct session *s);
 /* RFC 3848 and RFC 6531 section 4.3: "ESMTPSA". */

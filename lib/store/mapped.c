@@ -51,9 +51,9 @@ static int prepare(struct mapped *m, uint64_t magic)
     return 0;
 }
 
-int mapped_open(struct mapped *m, const char *path, size_t size, uint64_t magic)
+int mapped_open(struct mapped *m, const char *path, const struct mapped_shape *shape, uint64_t magic)
 {
-    *m = (struct mapped){.size = size};
+    *m = (struct mapped){.size = sizeof(*m->head) + shape->buckets * shape->ways * shape->entry_size, .shape = *shape};
     m->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     int r = m->fd < 0 ? -errno : mapped_lock(m);
     if (r == 0) {
@@ -86,4 +86,19 @@ int mapped_fingerprint(const struct mapped *m, const char *a, const char *b, uin
     memcpy(out, digest, 2 * sizeof(*out));
     out[0] |= 1;
     return 0;
+}
+
+void *mapped_bucket(const struct mapped *m, const uint64_t fingerprint[2])
+{
+    size_t bucket = fingerprint[1] % m->shape.buckets;
+    return (char *)(m->head + 1) + bucket * m->shape.ways * m->shape.entry_size;
+}
+
+void *mapped_find(const struct mapped *m, const uint64_t fingerprint[2])
+{
+    char *entry = mapped_bucket(m, fingerprint);
+    for (size_t i = 0; i < m->shape.ways; i++, entry += m->shape.entry_size)
+        if (memcmp(entry, fingerprint, 2 * sizeof(*fingerprint)) == 0)
+            return entry;
+    return NULL;
 }

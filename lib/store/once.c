@@ -19,10 +19,7 @@ struct entry {
     char id[ONCE_ID_SIZE]; /* "" = claimed, not finished */
 };
 
-struct table {
-    struct mapped_head head;
-    struct entry entries[BUCKETS][WAYS];
-};
+static const struct mapped_shape shape = {.entry_size = sizeof(struct entry), .buckets = BUCKETS, .ways = WAYS};
 
 struct once {
     struct mapped file;
@@ -33,7 +30,7 @@ int once_open(const char *path, struct once **out)
     struct once *o = calloc(1, sizeof(*o));
     if (o == NULL)
         return -ENOMEM;
-    int r = mapped_open(&o->file, path, sizeof(struct table), ONCE_MAGIC);
+    int r = mapped_open(&o->file, path, &shape, ONCE_MAGIC);
     if (r < 0) {
         once_close(o);
         return r;
@@ -50,20 +47,6 @@ void once_close(struct once *o)
     free(o);
 }
 
-static struct entry *bucket_of(struct once *o, const uint64_t fingerprint[2])
-{
-    return ((struct table *)o->file.head)->entries[fingerprint[1] % BUCKETS];
-}
-
-static struct entry *find(struct once *o, const uint64_t fingerprint[2])
-{
-    struct entry *bucket = bucket_of(o, fingerprint);
-    for (int i = 0; i < WAYS; i++)
-        if (memcmp(bucket[i].fingerprint, fingerprint, sizeof(bucket[i].fingerprint)) == 0)
-            return &bucket[i];
-    return NULL;
-}
-
 static bool counts(const struct entry *e, int64_t now_s)
 {
     int64_t age_s = now_s - e->time_s;
@@ -73,7 +56,7 @@ static bool counts(const struct entry *e, int64_t now_s)
 /* A free one, or the oldest. */
 static struct entry *find_room(struct once *o, const uint64_t fingerprint[2])
 {
-    struct entry *bucket = bucket_of(o, fingerprint), *best = bucket;
+    struct entry *bucket = mapped_bucket(&o->file, fingerprint), *best = bucket;
     for (int i = 0; i < WAYS; i++) {
         if (bucket[i].fingerprint[0] == 0)
             return &bucket[i];
@@ -89,7 +72,7 @@ int once_claim(struct once *o, const char *owner, const char *key, struct once_c
     int r = mapped_fingerprint(&o->file, owner, key, claim->fingerprint);
     if (r < 0 || (r = mapped_lock(&o->file)) < 0)
         return r;
-    struct entry *e = find(o, claim->fingerprint);
+    struct entry *e = mapped_find(&o->file, claim->fingerprint);
     if (e != NULL && counts(e, now_s)) {
         r = e->id[0] != '\0' ? ONCE_TAKEN : ONCE_PENDING;
         memcpy(id, e->id, ONCE_ID_SIZE);
@@ -108,7 +91,7 @@ void once_finish(struct once *o, const struct once_claim *claim, const char *id)
 {
     if (mapped_lock(&o->file) < 0)
         return;
-    struct entry *e = find(o, claim->fingerprint);
+    struct entry *e = mapped_find(&o->file, claim->fingerprint);
     if (e != NULL)
         snprintf(e->id, sizeof(e->id), "%s", id);
     mapped_unlock(&o->file);
@@ -118,7 +101,7 @@ void once_give_back(struct once *o, const struct once_claim *claim)
 {
     if (mapped_lock(&o->file) < 0)
         return;
-    struct entry *e = find(o, claim->fingerprint);
+    struct entry *e = mapped_find(&o->file, claim->fingerprint);
     if (e != NULL && e->id[0] == '\0')
         *e = (struct entry){0};
     mapped_unlock(&o->file);

@@ -28,10 +28,7 @@ struct entry {
     struct window windows[USAGE_PERIODS];
 };
 
-struct table {
-    struct mapped_head head;
-    struct entry entries[BUCKETS][WAYS];
-};
+static const struct mapped_shape shape = {.entry_size = sizeof(struct entry), .buckets = BUCKETS, .ways = WAYS};
 
 struct usage {
     struct mapped file;
@@ -42,7 +39,7 @@ int usage_open(const char *path, struct usage **out)
     struct usage *u = calloc(1, sizeof(*u));
     if (u == NULL)
         return -ENOMEM;
-    int r = mapped_open(&u->file, path, sizeof(struct table), USAGE_MAGIC);
+    int r = mapped_open(&u->file, path, &shape, USAGE_MAGIC);
     if (r < 0) {
         usage_close(u);
         return r;
@@ -72,24 +69,10 @@ static int fingerprint_of(struct usage *u, enum usage_kind kind, const char *nam
     return mapped_fingerprint(&u->file, kinds[kind], folded, out);
 }
 
-static struct entry *bucket_of(struct usage *u, const uint64_t fingerprint[2])
-{
-    return ((struct table *)u->file.head)->entries[fingerprint[1] % BUCKETS];
-}
-
-static struct entry *find(struct usage *u, const uint64_t fingerprint[2])
-{
-    struct entry *bucket = bucket_of(u, fingerprint);
-    for (int i = 0; i < WAYS; i++)
-        if (memcmp(bucket[i].fingerprint, fingerprint, sizeof(bucket[i].fingerprint)) == 0)
-            return &bucket[i];
-    return NULL;
-}
-
 /* The frozen ones stay. */
 static struct entry *make(struct usage *u, const uint64_t fingerprint[2])
 {
-    struct entry *bucket = bucket_of(u, fingerprint), *oldest = NULL;
+    struct entry *bucket = mapped_bucket(&u->file, fingerprint), *oldest = NULL;
     for (int i = 0; i < WAYS; i++)
         if (bucket[i].frozen_s == 0 && (oldest == NULL || bucket[i].used_s < oldest->used_s))
             oldest = &bucket[i];
@@ -175,7 +158,7 @@ static int open_entry(struct usage *u, enum usage_kind kind, const char *name, i
     int r = fingerprint_of(u, kind, name, fingerprint);
     if (r < 0 || (r = mapped_lock(&u->file)) < 0)
         return r;
-    *out = find(u, fingerprint);
+    *out = mapped_find(&u->file, fingerprint);
     if (*out == NULL)
         *out = make(u, fingerprint);
     pass_time(*out, now_s);
@@ -231,7 +214,7 @@ int usage_read(struct usage *u, enum usage_kind kind, const char *name, struct u
     int r = fingerprint_of(u, kind, name, fingerprint);
     if (r < 0 || (r = mapped_lock(&u->file)) < 0)
         return r;
-    const struct entry *found = find(u, fingerprint);
+    const struct entry *found = mapped_find(&u->file, fingerprint);
     struct entry e = found != NULL ? *found : (struct entry){0};
     mapped_unlock(&u->file);
     pass_time(&e, now_s);
@@ -270,7 +253,7 @@ void usage_standing(struct usage *u, const char *credential, struct usage_standi
     uint64_t fingerprint[2];
     *out = (struct usage_standing){0};
     const struct entry *e =
-        fingerprint_of(u, USAGE_CREDENTIAL, credential, fingerprint) == 0 ? find(u, fingerprint) : NULL;
+        fingerprint_of(u, USAGE_CREDENTIAL, credential, fingerprint) == 0 ? mapped_find(&u->file, fingerprint) : NULL;
     if (e != NULL)
         *out = (struct usage_standing){.frozen_s = e->frozen_s, .void_us = e->void_us};
 }
@@ -292,7 +275,7 @@ int usage_thaw(struct usage *u, const char *credential)
     int r = fingerprint_of(u, USAGE_CREDENTIAL, credential, fingerprint);
     if (r < 0 || (r = mapped_lock(&u->file)) < 0)
         return r;
-    struct entry *e = find(u, fingerprint);
+    struct entry *e = mapped_find(&u->file, fingerprint);
     r = e != NULL && e->frozen_s != 0 ? 0 : -ENOENT;
     if (r == 0) {
         e->frozen_s = 0;

@@ -2,11 +2,12 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
 #include "base/encode.h"
-#include "base/text.h"
+#include "base/encode.h"
 #include "tls/context.h"
 
 static X509 *certificate_of(const struct stream *s)
@@ -20,14 +21,15 @@ bool tls_has_identity(const struct stream *s)
     return certificate_of(s) != NULL;
 }
 
-static void write_hex(const unsigned char digest[32], char out[TLS_FINGERPRINT_MAX])
+static int write_fingerprint(const unsigned char digest[SHA256_DIGEST_LENGTH], char out[TLS_FINGERPRINT_MAX])
 {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < 32; i++) {
-        out[2 * i] = digits[digest[i] >> 4];
-        out[2 * i + 1] = digits[digest[i] & 15];
-    }
-    out[64] = '\0';
+    struct buf hex;
+    buf_init(&hex, TLS_FINGERPRINT_MAX);
+    int r = hex_encode(digest, SHA256_DIGEST_LENGTH, &hex);
+    if (r == 0)
+        memcpy(out, buf_str(&hex), hex.len + 1);
+    buf_deinit(&hex);
+    return r;
 }
 
 int tls_identity(const struct stream *s, struct tls_identity *out)
@@ -37,15 +39,13 @@ int tls_identity(const struct stream *s, struct tls_identity *out)
     X509 *certificate = certificate_of(s);
     if (certificate == NULL)
         return -ENOENT;
-    if (X509_digest(certificate, EVP_sha256(), digest, &len) != 1 || len != 32)
+    if (X509_digest(certificate, EVP_sha256(), digest, &len) != 1 || write_fingerprint(digest, out->certificate) < 0)
         return -EIO;
-    write_hex(digest, out->certificate);
     int key_len = i2d_PUBKEY(X509_get0_pubkey(certificate), &key);
     bool hashed = key_len > 0 && EVP_Digest(key, (size_t)key_len, digest, &len, EVP_sha256(), NULL) == 1;
     OPENSSL_free(key);
-    if (!hashed)
+    if (!hashed || write_fingerprint(digest, out->key) < 0)
         return -EIO;
-    write_hex(digest, out->key);
     /* A session that is resumed was verified when it began. */
     out->verified =
         SSL_get_verify_result(stream_ssl(s)) == X509_V_OK && X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
@@ -85,15 +85,20 @@ int tls_identity_names(const struct stream *s, struct buf *out)
     return r == 0 && at >= 0 ? add_name(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)), out) : r;
 }
 
+bool tls_has_exporter(const struct stream *s)
+{
+    SSL *ssl = stream_ssl(s);
+    return ssl != NULL && (SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) == 1);
+}
+
 int tls_exporter(const struct stream *s, unsigned char out[TLS_EXPORTER_BYTES])
 {
     static const char label[] = "EXPORTER-Channel-Binding";
-    SSL *ssl = stream_ssl(s);
-    if (ssl == NULL || (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1))
+    if (!tls_has_exporter(s))
         return -ENOTSUP;
     /* Section 2: the context is there and empty. */
-    return SSL_export_keying_material(ssl, out, TLS_EXPORTER_BYTES, label, sizeof(label) - 1, (const unsigned char *)"",
-                                      0, 1) == 1
+    return SSL_export_keying_material(stream_ssl(s), out, TLS_EXPORTER_BYTES, label, sizeof(label) - 1,
+                                      (const unsigned char *)"", 0, 1) == 1
                ? 0
                : -ENOTSUP;
 }

@@ -26,8 +26,10 @@ int tls_identity_names(const struct stream *s, struct buf *out);
 
 enum { TLS_EXPORTER_BYTES = 32 };
 
-/* The channel binding "tls-exporter" (RFC 9266).  0; -ENOTSUP: TLS 1.2 without the extended master secret, where it
- * would bind to nothing (section 4.2), or no TLS. */
+/* Whether there is something to bind to: not without TLS, nor with TLS 1.2 without the extended master secret (RFC 9266
+ * section 4.2). */
+bool tls_has_exporter(const struct stream *s);
+/* The channel binding "tls-exporter" (RFC 9266).  0 or -ENOTSUP. */
 int tls_exporter(const struct stream *s, unsigned char out[TLS_EXPORTER_BYTES]);
 
 #endif
