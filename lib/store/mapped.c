@@ -44,7 +44,8 @@ static int prepare(struct mapped *m, uint64_t magic)
     m->head = at;
     if (m->head->magic == magic)
         return 0;
-    memset((char *)at + sizeof(*m->head), 0, m->size - sizeof(*m->head));
+    if (!fresh)
+        memset((char *)at + sizeof(*m->head), 0, m->size - sizeof(*m->head));
     if (getrandom(m->head->key, sizeof(m->head->key), 0) != (ssize_t)sizeof(m->head->key))
         return -EIO;
     m->head->magic = magic;

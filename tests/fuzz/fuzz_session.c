@@ -1,30 +1,34 @@
 /* A whole session over a socket pair.  Whatever the client sends, all that it reads is well-formed replies, no more
  * than it asked for and none behind the last; and however its bytes are cut into writes, they mean the same.
  *
- * Input: two bytes of choices, then what the client sends; 0xFF ends a write.  The client begins TLS when it is told
- * so, and logins are judged by memory_auth.h. */
+ * Input: three bytes of choices, then what the client sends; 0xFF ends a write, and so does 0xFE where TIME passes.
+ * The client begins TLS when it is told so, logins are judged by memory_auth.h, and domains by memory_domains.h. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "log/log.h"
 #include "mail/senders.h"
 #include "memory_auth.h"
+#include "memory_domains.h"
 #include "memory_queue.h"
 #include "smtp/reply.h"
 #include "smtpd/limits.h"
 #include "smtpd/listen.h"
 #include "smtpd/session.h"
+#include "store/once.h"
+#include "store/usage.h"
 #include "tls_peer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Of the first byte, and of the second. */
+/* Of the first byte, the second and the third. */
 enum {
     SUBMISSION = 1,
     NORMALISES = 2,
@@ -45,8 +49,17 @@ enum {
     LEAVES_EARLY = 64,
     TLS_FIRST = 128 /* unless PROXIED */
 };
+enum {
+    QUOTAS = 1,
+    DOMAINS = 2, /* are asked about */
+    KEYS = 4,    /* of submissions count */
+    TIME = 8,
+    GREETS_LATE = 16,
+    CERTIFICATE = 32 /* the client shows one */
+};
 
-enum { QUIET_TURNS = 3, LAST_TURNS = 64, END_OF_WRITE = 0xff, ROOM = 400 };
+enum { QUIET_TURNS = 3, LAST_TURNS = 64, END_OF_WRITE = 0xff, TIME_PASSES = 0xfe, ROOM = 400 };
+enum { QUOTA_MESSAGES = 2, QUOTA_RECIPIENTS = 3, STEP_MS = 21000, GREET_WAIT_MS = 500 };
 
 static const char config[] = "min_free_space = 1M\n"
                              "max_header_size = 4k\n"
@@ -55,6 +68,16 @@ static const char config[] = "min_free_space = 1M\n"
                              "max_hops = 3\n"
                              "lane_header = X-Priority\n"
                              "postmaster = boss@b.test\n"
+                             "idle_timeout = 50\n"
+                             "command_time_limit = 30\n"
+                             "min_data_rate = 1\n"
+                             "quota \"each\" {\n"
+                             "    credentials = *\n"
+                             "    tenants = *\n"
+                             "    clients = 127.0.0.0/8 192.0.2.0/24 2001:db8::/32\n"
+                             "    messages_per_day = 2\n"
+                             "    recipients_per_day = 3\n"
+                             "}\n"
                              "listener \"all\" {\n"
                              "    address = 127.0.0.1:25\n"
                              "    tls = none\n"
@@ -71,19 +94,21 @@ static struct loop *loop;
 static struct limits *roomy, *crowded;
 static struct tls_server *tls;
 static struct net_address peer;
+static char folder[] = "/tmp/posthouse-fuzz-XXXXXX"; /* empty between runs */
 
 /* What one session came to. */
 struct story {
-    unsigned choices, more;
+    unsigned choices, more, world;
     struct server server;
     struct injector injector;
     struct settings_listener listener;
     struct auth_client auth;
+    struct domains domains;
     int client;
     SSL *ssl;                     /* the client's side of TLS */
     bool hasty;                   /* it went on before it was told to begin TLS: what it said is lost */
     struct buf replies, messages; /* all that the client read; all that was queued */
-    unsigned queued;
+    unsigned queued, recipients;  /* messages, and the recipients of all of them */
 };
 
 static void require(bool holds, const char *what, const struct story *t)
@@ -94,7 +119,7 @@ static void require(bool holds, const char *what, const struct story *t)
     abort();
 }
 
-static void open_limits(const char *folder, const char *name, const struct limits_maxima *maxima, struct limits **out)
+static void open_limits(const char *name, const struct limits_maxima *maxima, struct limits **out)
 {
     char path[128];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
@@ -104,7 +129,6 @@ static void open_limits(const char *folder, const char *name, const struct limit
 
 static void prepare(void)
 {
-    char folder[] = "/tmp/posthouse-fuzz-XXXXXX";
     struct buf errors;
     buf_init(&errors, 4096);
     signal(SIGPIPE, SIG_IGN);
@@ -117,9 +141,9 @@ static void prepare(void)
         abort();
     }
     buf_deinit(&errors);
-    open_limits(folder, "roomy", &(struct limits_maxima){.sessions = 1}, &roomy);
+    open_limits("roomy", &(struct limits_maxima){.sessions = 1}, &roomy);
     open_limits(
-        folder, "crowded",
+        "crowded",
         &(struct limits_maxima){
             .sessions = 1, .sessions_per_address = 1, .connections_per_minute = 2, .failed_logins_per_minute = 2},
         &crowded);
@@ -130,8 +154,29 @@ static void prepare(void)
 /* A minute of its own for each run, in which nobody has connected yet, and the same time of day. */
 static void set_clocks(void)
 {
-    static uint64_t minute = 2;
-    clock_fake_set(minute++ * 60000, INT64_C(1763928001000000));
+    clock_fake_set((clock_mono_ms() / 60000 + 1) * 60000, INT64_C(1763928001000000));
+}
+
+/* What was counted and taken before is not of this run. */
+static void open_world(struct story *t)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/world", folder);
+    if ((t->world & (QUOTAS | KEYS)) == 0)
+        return;
+    if (mkdir(folder, 0700) < 0)
+        abort();
+    if ((t->world & QUOTAS) && (usage_open(path, &t->server.usage) < 0 || unlink(path) < 0))
+        abort();
+    if ((t->world & KEYS) && (once_open(path, &t->server.once) < 0 || unlink(path) < 0))
+        abort();
+    rmdir(folder);
+}
+
+static void close_world(struct story *t)
+{
+    usage_close(t->server.usage);
+    once_close(t->server.once);
 }
 
 /* Whoever is bound to some addresses wrote one of them in the envelope, if any. */
@@ -157,7 +202,15 @@ static void on_committed(void *arg, const struct injection *i, uint32_t flags, i
     require(login || (t->more & LOGIN_NEEDED) == 0, "a message has the login that it needs", t);
     require(!login || t->auth.ok > 0 || (t->choices & XCLIENT), "a message has no login that was not", t);
     check_sender(t, i);
+    for (size_t k = 0; k < i->envelope.recipient_count && (t->world & DOMAINS); k++) {
+        const char *at = strrchr(i->envelope.recipients[k].address, '@');
+        require(at == NULL || at[1] != 'g', "no recipient's domain takes no mail", t);
+    }
+    t->recipients += (unsigned)i->envelope.recipient_count;
     t->queued++;
+    if (t->world & QUOTAS)
+        require(t->queued <= QUOTA_MESSAGES && t->recipients <= QUOTA_RECIPIENTS, "no more than the quota is queued",
+                t);
     buf_printf(&t->messages, "%s %x\n%s\n", i->id, flags, buf_str(&i->head));
     buf_append(&t->messages, buf_str(&i->content), i->content.len);
 }
@@ -177,14 +230,17 @@ static struct server *set_up(struct story *t)
                                     .committed = on_committed,
                                     .arg = t};
     t->auth = (struct auth_client){.loop = loop};
+    t->domains = (struct domains){.loop = loop};
     t->server = (struct server){.loop = loop,
                                 .hostname = "mail.example.test",
                                 .settings = settings,
                                 .tls = tls,
                                 .injector = &t->injector,
                                 .auth = &t->auth,
+                                .domains = &t->domains,
                                 .limits = t->more & CROWDED ? crowded : roomy};
     server_init_lists(&t->server);
+    open_world(t);
     t->server.settings.max_message_size_bytes = t->choices & SMALL ? 300 : 65536;
     t->server.settings.max_recipients = t->choices & SMALL ? 2 : 1000;
     t->listener = *all;
@@ -197,6 +253,9 @@ static struct server *set_up(struct story *t)
                        : t->choices & FEW_KEYWORDS ? LISTENER_AUTH_NO
                                                    : LISTENER_AUTH_OPTIONAL;
     t->listener.tls = begins_with_tls(t) ? LISTENER_TLS_IMPLICIT : LISTENER_TLS_STARTTLS;
+    t->listener.check_recipient_domains = (t->world & DOMAINS) != 0;
+    t->listener.greet_wait_ms = t->world & GREETS_LATE ? GREET_WAIT_MS : 0;
+    t->listener.client_certificates = (t->world & CERTIFICATE) != 0;
     t->listener.discard_ehlo_keywords.count = t->choices & FEW_KEYWORDS ? all->discard_ehlo_keywords.count : 0;
     t->listener.proxy_networks.count = t->choices & PROXIED ? all->proxy_networks.count : 0;
     t->listener.xclient_networks.count = t->choices & XCLIENT ? all->xclient_networks.count : 0;
@@ -229,7 +288,7 @@ static void run_quiet(struct story *t)
 
 static void client_begins_tls(struct story *t)
 {
-    t->ssl = tls_peer_open(t->client);
+    t->ssl = tls_peer_open(t->client, (t->world & CERTIFICATE) != 0);
     for (int i = 0; i < LAST_TURNS && !SSL_is_init_finished(t->ssl); i++) {
         client_reads(t);
         loop_turn(loop, 0);
@@ -276,6 +335,18 @@ static void client_writes(struct story *t, const uint8_t *data, size_t size)
     }
 }
 
+/* Timers of the loop go by the machine's clock, so they are called here. */
+static void time_passes(struct story *t)
+{
+    struct session *s, *next;
+    clock_fake_advance_ms(STEP_MS);
+    TAILQ_FOREACH_SAFE (s, &t->server.sessions, link, next) {
+        if (s->check_at_ms != 0 && s->check_at_ms <= clock_mono_ms())
+            session_on_clock(s);
+    }
+    run_quiet(t);
+}
+
 static void client_leaves(struct story *t)
 {
     if ((t->more & LEAVES_EARLY) == 0)
@@ -292,6 +363,7 @@ static void client_leaves(struct story *t)
     require(TAILQ_EMPTY(&t->server.sessions), "the session ends when the client leaves", t);
     require(t->injector.alive == 0 && t->injector.pending == 0, "no injection stays behind", t);
     require(t->auth.alive == 0, "no login stays behind", t);
+    require(t->domains.alive == 0, "no question stays behind", t);
     SSL_free(t->ssl);
     close(t->client);
 }
@@ -306,12 +378,20 @@ static void check_limits(struct story *t)
     limits_disconnect(limits, &nobody);
 }
 
-/* How much the client sends at once: up to the end of a write; or all, but what asks for TLS by itself. */
-static size_t next_write(const uint8_t *data, size_t size, bool in_writes)
+static bool ends_write(const struct story *t, uint8_t c)
 {
-    const uint8_t *end = data + size, *at = in_writes ? memchr(data, END_OF_WRITE, size) : line_end(data, end);
+    return c == END_OF_WRITE || (c == TIME_PASSES && (t->world & TIME));
+}
+
+/* How much the client sends at once: up to the end of a write; or all, but what asks for TLS by itself. */
+static size_t next_write(const struct story *t, const uint8_t *data, size_t size, bool in_writes)
+{
+    size_t n = 0;
+    while (in_writes && n < size && !ends_write(t, data[n]))
+        n++;
     if (in_writes)
-        return at != NULL ? (size_t)(at - data) : size;
+        return n;
+    const uint8_t *end = data + size, *at = line_end(data, end);
     if (asks_for_tls(data, at))
         return (size_t)(at - data);
     while (at < end && !asks_for_tls(at, line_end(at, end)))
@@ -332,9 +412,11 @@ static void play(struct story *t, const uint8_t *data, size_t size, bool in_writ
     if (begins_with_tls(t))
         client_begins_tls(t);
     while (size > 0) {
-        size_t n = next_write(data, size, in_writes);
+        size_t n = next_write(t, data, size, in_writes);
         client_writes(t, data, n);
         bool more = in_writes && n < size;
+        if (more && data[n] == TIME_PASSES)
+            time_passes(t);
         data += n + more;
         size -= n + more;
         if (more && (t->more & DRAINS) && !server->draining)
@@ -342,6 +424,7 @@ static void play(struct story *t, const uint8_t *data, size_t size, bool in_writ
     }
     client_leaves(t);
     check_limits(t);
+    close_world(t);
 }
 
 /* One line of a reply; `code` is that of the lines before, 0 = a new reply. */
@@ -360,6 +443,11 @@ static unsigned check_line(const struct story *t, const char *line, size_t len, 
     return here;
 }
 
+static bool is_queued(const char *line, size_t len)
+{
+    return strncmp(line, "250 2.0.0 queued as ", 20) == 0 && memmem(line, len, ", before", 8) == NULL;
+}
+
 static void check_replies(const struct story *t, size_t lines_sent)
 {
     const char *at = buf_str(&t->replies), *end = at + t->replies.len;
@@ -373,7 +461,7 @@ static void check_replies(const struct story *t, size_t lines_sent)
         code = check_line(t, at, (size_t)(crlf - at), code, &last);
         if (last) {
             replies++;
-            queued += strncmp(at, "250 2.0.0 queued as ", 20) == 0;
+            queued += is_queued(at, (size_t)(crlf - at));
             over = code == 221 || code == 421;
             code = 0;
         }
@@ -442,17 +530,17 @@ static void forget(struct story *t)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 2 || size > 32768)
+    if (size < 3 || size > 32768)
         return 0;
     if (loop == NULL)
         prepare();
-    struct story cut = {.choices = data[0], .more = data[1]}, whole = cut;
-    data += 2;
-    size -= 2;
+    struct story cut = {.choices = data[0], .more = data[1], .world = data[2]}, whole = cut;
+    data += 3;
+    size -= 3;
     size_t lines = count_lines(data, size);
     play(&cut, data, size, true);
     check_replies(&cut, lines);
-    if ((cut.more & DRAINS) == 0) {
+    if ((cut.more & DRAINS) == 0 && (cut.world & TIME) == 0) {
         uint8_t *joined = malloc(size + 1);
         play(&whole, joined, join(data, size, joined), false);
         check_replies(&whole, lines);

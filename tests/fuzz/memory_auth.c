@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tls/identity.h"
+
 enum { CHALLENGE_MAX = 12288 }; /* RFC 4954 section 4 */
 
 struct auth_exchange {
@@ -104,6 +106,8 @@ int auth_start(struct auth_client *client, struct ipc_auth_start *start, const s
                struct auth_exchange **out)
 {
     require(start->secure == 1, "nobody logs in without TLS");
+    require(strcmp(start->mechanism, "EXTERNAL") != 0 || strlen(start->certificate) == TLS_FINGERPRINT_MAX - 1,
+            "who logs in by certificate showed one");
     require(start->mechanism[0] != '\0' && start->client_address[0] != '\0', "a login tells who asks for what");
     struct auth_exchange *x = calloc(1, sizeof(*x));
     *x = (struct auth_exchange){.client = client, .ops = ops, .arg = arg};

@@ -7,6 +7,17 @@
 
 #include "tls/selfsigned.h"
 
+static SSL_CTX *plain, *with_certificate;
+
+static void make_clients(const char *chain, const char *key)
+{
+    plain = SSL_CTX_new(TLS_client_method());
+    with_certificate = SSL_CTX_new(TLS_client_method());
+    if (plain == NULL || with_certificate == NULL || SSL_CTX_use_certificate_chain_file(with_certificate, chain) != 1 ||
+        SSL_CTX_use_PrivateKey_file(with_certificate, key, SSL_FILETYPE_PEM) != 1)
+        abort();
+}
+
 struct tls_server *tls_peer_server(const char *folder)
 {
     static const char *const names[] = {"mail.example.test"};
@@ -16,18 +27,16 @@ struct tls_server *tls_peer_server(const char *folder)
     const struct tls_certificate certificate = {chain, key};
     if (tls_selfsigned_write(chain, key, names, 1, 1000, error) < 0)
         abort();
+    make_clients(chain, key);
     struct tls_server *server = tls_server_new(&certificate, 1, NULL, error);
     if (server == NULL || unlink(chain) < 0 || unlink(key) < 0)
         abort();
     return server;
 }
 
-SSL *tls_peer_open(int fd)
+SSL *tls_peer_open(int fd, bool certificate)
 {
-    static SSL_CTX *context;
-    if (context == NULL)
-        context = SSL_CTX_new(TLS_client_method());
-    SSL *ssl = context != NULL ? SSL_new(context) : NULL;
+    SSL *ssl = SSL_new(certificate ? with_certificate : plain);
     if (ssl == NULL || SSL_set_fd(ssl, fd) != 1)
         abort();
     SSL_set_connect_state(ssl);
