@@ -31,6 +31,25 @@ static bool counts_here(const struct settings_quota *q, const struct session *s)
     return q->listeners.count == 0 || names(&q->listeners, s->listener->name);
 }
 
+static bool counts_for(const struct settings_quota *q, const struct session *s, enum usage_kind kind, const char *name)
+{
+    switch (kind) {
+    case USAGE_CREDENTIAL:
+        return names_credential(&q->credentials, name);
+    case USAGE_TENANT:
+        return names(&q->tenants, name);
+    case USAGE_CLIENT:
+        return listener_networks_hold(&q->clients, &s->peer);
+    default:
+        return listener_networks_hold(&q->networks, &s->peer);
+    }
+}
+
+static bool counts_for_every(const struct settings_quota *q, enum usage_kind kind)
+{
+    return kind == USAGE_CREDENTIAL ? names(&q->credentials, "*") : kind == USAGE_TENANT && names(&q->tenants, "*");
+}
+
 /* The block that names it, else the first with "*", else NULL. */
 static const struct settings_quota *quota_of(const struct session *s, enum usage_kind kind, const char *name)
 {
@@ -40,12 +59,9 @@ static const struct settings_quota *quota_of(const struct session *s, enum usage
         const struct settings_quota *q = quotas->items[i];
         if (!counts_here(q, s))
             continue;
-        if (kind == USAGE_CLIENT       ? listener_networks_hold(&q->clients, &s->peer)
-            : kind == USAGE_CREDENTIAL ? names_credential(&q->credentials, name)
-                                       : names(&q->tenants, name))
+        if (counts_for(q, s, kind, name))
             return q;
-        if (every == NULL && kind != USAGE_CLIENT &&
-            names(kind == USAGE_CREDENTIAL ? &q->credentials : &q->tenants, "*"))
+        if (every == NULL && counts_for_every(q, kind))
             every = q;
     }
     return every;
@@ -66,34 +82,42 @@ struct subject {
     const struct settings_quota *quota;
 };
 
+static const char *name_of_client(const struct session *s, enum usage_kind kind, const struct settings_quota *q,
+                                  char text[NET_TEXT_MAX])
+{
+    if (q == NULL)
+        return "";
+    return kind == USAGE_CLIENT
+               ? net_format_client(&s->peer, text)
+               : net_format_network(&s->peer, (unsigned)q->network_prefix_ipv4, (unsigned)q->network_prefix_ipv6, text);
+}
+
 /* Who a session's mail counts for.  A credential's is counted without a quota too, as bounce wants to know how much of
  * it there was. */
 static struct subject subject_of(const struct session *s, enum usage_kind kind, char client[NET_TEXT_MAX])
 {
     struct subject subject = {.name = ""};
-    if (s->server->usage == NULL)
+    if (s->server->usage == NULL || (kind != USAGE_CREDENTIAL && s->server->settings.quotas.count == 0))
         return subject;
     if (kind == USAGE_CREDENTIAL)
         subject.name = s->credential != NULL ? s->credential : "";
-    else if (s->server->settings.quotas.count == 0)
-        return subject;
     else if (kind == USAGE_TENANT)
         subject.name = session_tenant(s);
-    else
-        subject.name = net_format_client(&s->peer, client);
-    if (subject.name[0] != '\0')
+    bool named = kind == USAGE_CREDENTIAL || kind == USAGE_TENANT;
+    if (!named || subject.name[0] != '\0')
         subject.quota = quota_of(s, kind, subject.name);
-    if (subject.quota == NULL && kind != USAGE_CREDENTIAL)
+    if (!named)
+        subject.name = name_of_client(s, kind, subject.quota, client);
+    else if (subject.quota == NULL && kind == USAGE_TENANT)
         subject.name = "";
     return subject;
 }
 
 static void explain(enum usage_kind kind, const char *name, const struct usage_excess *e, char why[QUOTA_TEXT_MAX])
 {
-    static const char *const kinds[] = {"credential", "tenant", "client"};
     static const char *const periods[] = {"minute", "hour", "day"};
     int64_t wait = e->wait_s < 120 ? e->wait_s : e->wait_s < 7200 ? (e->wait_s + 59) / 60 : (e->wait_s + 3599) / 3600;
-    snprintf(why, QUOTA_TEXT_MAX, "%s %.255s may send %lld %s a %s, try again in %lld %s", kinds[kind], name,
+    snprintf(why, QUOTA_TEXT_MAX, "%s %.255s may send %lld %s a %s, try again in %lld %s", usage_kind_name(kind), name,
              (long long)e->limit,
              e->recipients   ? e->limit == 1 ? "recipient" : "recipients"
              : e->limit == 1 ? "message"

@@ -59,20 +59,36 @@ const char *net_format_host(const struct net_address *a, char text[NET_TEXT_MAX]
     return text;
 }
 
+static void clear_behind(unsigned char *bytes, unsigned size, unsigned bits)
+{
+    for (unsigned i = bits; i < size * 8; i++)
+        bytes[i / 8] &= (unsigned char)~(0x80U >> i % 8);
+}
+
+const char *net_format_network(const struct net_address *a, unsigned ipv4_bits, unsigned ipv6_bits,
+                               char text[NET_TEXT_MAX])
+{
+    unsigned char bytes[16];
+    if (a->any.sa_family != AF_INET && a->any.sa_family != AF_INET6) {
+        snprintf(text, NET_TEXT_MAX, "%s", a->len > 0 ? "local" : "unknown");
+        return text;
+    }
+    bool mapped = a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr);
+    int family = mapped ? AF_INET : a->any.sa_family;
+    unsigned size = family == AF_INET ? 4 : 16, bits = family == AF_INET ? ipv4_bits : ipv6_bits;
+    const unsigned char *ipv6 = a->in6.sin6_addr.s6_addr;
+    memcpy(bytes, mapped ? ipv6 + 12 : family == AF_INET ? (const unsigned char *)&a->in4.sin_addr : ipv6, size);
+    clear_behind(bytes, size, bits);
+    inet_ntop(family, bytes, text, NET_TEXT_MAX);
+    size_t len = strlen(text);
+    if (bits < size * 8)
+        snprintf(text + len, NET_TEXT_MAX - len, "/%u", bits);
+    return text;
+}
+
 const char *net_format_client(const struct net_address *a, char text[NET_TEXT_MAX])
 {
-    if (a->any.sa_family == AF_UNIX) {
-        snprintf(text, NET_TEXT_MAX, "local");
-    } else if (a->any.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr)) {
-        struct net_address network = *a;
-        memset(network.in6.sin6_addr.s6_addr + 8, 0, 8);
-        net_format_host(&network, text);
-        size_t len = strlen(text);
-        snprintf(text + len, NET_TEXT_MAX - len, "/64");
-    } else {
-        net_format_host(a, text);
-    }
-    return text;
+    return net_format_network(a, 32, 64, text);
 }
 
 const char *net_format(const struct net_address *a, char text[NET_TEXT_MAX])

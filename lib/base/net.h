@@ -29,6 +29,10 @@ const char *net_format_host(const struct net_address *a, char text[NET_TEXT_MAX]
 /* Who counts as one client: an IPv4 address, or an IPv6 network of 64 bits, as each subscriber has one: "192.0.2.1",
  * "2001:db8::/64".  "local" for a Unix socket. */
 const char *net_format_client(const struct net_address *a, char text[NET_TEXT_MAX]);
+/* The network of so many bits that a client is in: "192.0.2.0/24", "2001:db8::/56"; without the slash where an address
+ * is all of it.  "local" for a Unix socket. */
+const char *net_format_network(const struct net_address *a, unsigned ipv4_bits, unsigned ipv6_bits,
+                               char text[NET_TEXT_MAX]);
 /* "192.0.2.1:25" or "[2001:db8::1]:25". */
 const char *net_format(const struct net_address *a, char text[NET_TEXT_MAX]);
 /* RFC 5321 section 4.1.3 address literal: "[192.0.2.1]" or "[IPv6:2001:db8::1]". */

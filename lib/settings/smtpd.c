@@ -168,6 +168,12 @@ static const struct conf_param quota_params[] = {
      "Tenants it counts for, each by itself; * = every one that no other block names"},
     {"clients", CONF_NETWORKS, AT_QUOTA(clients), "", 0, 0, NULL,
      "Networks whose clients it counts for, each address (IPv6: each /64) by itself, logged in or not"},
+    {"networks", CONF_NETWORKS, AT_QUOTA(networks), "", 0, 0, NULL,
+     "Networks whose clients it counts for, all of a network of the sizes below together"},
+    {"network_prefix_ipv4", CONF_INT, AT_QUOTA(network_prefix_ipv4), "24", 0, 32, NULL,
+     "Bits of an IPv4 address that tell its network"},
+    {"network_prefix_ipv6", CONF_INT, AT_QUOTA(network_prefix_ipv6), "56", 0, 64, NULL,
+     "Bits of an IPv6 address that tell its network"},
     {"listeners", CONF_LIST, AT_QUOTA(listeners), "", 0, 0, NULL, "Listeners on which it counts, by name; empty = all"},
     QUOTA(messages_per_minute, "Messages in a minute; 0 = any number, here and below"),
     QUOTA(messages_per_hour, "Messages in an hour"),
@@ -184,7 +190,7 @@ static const struct conf_block blocks[] = {
     {"certificate", certificate_params, sizeof(struct settings_certificate), AT(certificates),
      "One more TLS certificate, for clients that name a host of it (SNI)"},
     {"quota", quota_params, sizeof(struct settings_quota), AT(quotas),
-     "How much credentials, tenants or clients may send"},
+     "How much credentials, tenants, clients or networks may send"},
     {0},
 };
 
@@ -252,8 +258,9 @@ static int check(const void *settings, struct buf *why)
     }
     for (size_t i = 0; i < s->quotas.count; i++) {
         const struct settings_quota *q = s->quotas.items[i];
-        if (q->credentials.count + q->tenants.count + q->clients.count == 0) {
-            buf_printf(why, "quota \"%s\" counts for nobody: it needs credentials, tenants or clients", q->name);
+        if (q->credentials.count + q->tenants.count + q->clients.count + q->networks.count == 0) {
+            buf_printf(why, "quota \"%s\" counts for nobody: it needs credentials, tenants, clients or networks",
+                       q->name);
             return -EINVAL;
         }
         r = quota_listeners_check(s, q, why);

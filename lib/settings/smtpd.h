@@ -47,7 +47,8 @@ struct settings_certificate {
 struct settings_quota {
     char *name;
     struct conf_list credentials, tenants, listeners; /* "*" = all that no other block names */
-    struct conf_networks clients;
+    struct conf_networks clients, networks;
+    int64_t network_prefix_ipv4, network_prefix_ipv6; /* bits */
     int64_t messages_per_minute, messages_per_hour, messages_per_day;
     int64_t recipients_per_minute, recipients_per_hour, recipients_per_day;
     int64_t sessions;

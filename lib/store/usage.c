@@ -56,17 +56,22 @@ void usage_close(struct usage *u)
     free(u);
 }
 
+const char *usage_kind_name(enum usage_kind kind)
+{
+    static const char *const names[USAGE_KINDS] = {"credential", "tenant", "client", "network"};
+    return names[kind];
+}
+
 /* Credentials are one whatever the case of their letters. */
 static int fingerprint_of(struct usage *u, enum usage_kind kind, const char *name, uint64_t out[2])
 {
-    static const char *const kinds[] = {"credential", "tenant", "client"};
     char folded[NAME_MAX_BYTES];
     size_t len = strlen(name);
     if (kind != USAGE_CREDENTIAL || len >= sizeof(folded))
-        return mapped_fingerprint(&u->file, kinds[kind], name, out);
+        return mapped_fingerprint(&u->file, usage_kind_name(kind), name, out);
     memcpy(folded, name, len + 1);
     text_lower(folded);
-    return mapped_fingerprint(&u->file, kinds[kind], folded, out);
+    return mapped_fingerprint(&u->file, usage_kind_name(kind), folded, out);
 }
 
 /* The frozen ones stay. */

@@ -1,4 +1,4 @@
-/* usage: how much mail each credential, tenant and client sent in the last minute, hour and day, and how much of a
+/* usage: how much mail each credential, tenant, client and network sent in the last minute, hour and day, and how much of a
  * credential's bounced.
  *
  * One file that smtpd, bounce and the admin command map: a hash table of fixed size, where the one that was not heard
@@ -10,8 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum usage_kind { USAGE_CREDENTIAL, USAGE_TENANT, USAGE_CLIENT, USAGE_KINDS };
+enum usage_kind { USAGE_CREDENTIAL, USAGE_TENANT, USAGE_CLIENT, USAGE_NETWORK, USAGE_KINDS };
 enum usage_period { USAGE_MINUTE, USAGE_HOUR, USAGE_DAY, USAGE_PERIODS };
+
+const char *usage_kind_name(enum usage_kind kind);
 
 /* 0 = any number. */
 struct usage_quota {

@@ -218,6 +218,23 @@ def test_clients_count_by_address(world):
         assert code == 250, reply
 
 
+def test_networks_count_all_their_clients(world):
+    world.sink("example.test")
+    relay = world.suite({"smtpd.conf": {
+        "quota networks": {"networks": "127.0.0.0/8", "network_prefix_ipv4": 31, "messages_per_day": 3},
+        "quota one": {"clients": f"{world.network.address(203)}/32", "messages_per_day": 1},
+    }}).start()
+
+    def send_from(host):
+        with relay.connect("smtp", source=world.network.address(host)) as client:
+            return send(client)
+
+    assert [send_from(host)[0] for host in (200, 201, 200)] == [250] * 3
+    code, reply = send_from(201)
+    assert code == 450 and f"network {world.network.address(200)}/31 may send 3 messages a day" in reply
+    assert [send_from(host)[0] for host in (203, 203, 202)] == [250, 450, 250]
+
+
 def test_sessions_that_finish_together_do_not_exceed_a_quota(relay):
     """Each looked before the others took: what counts is taken at the end."""
     relay.user("racer", SECRET)

@@ -76,6 +76,34 @@ static void formats_others(void **state)
     assert_int_equal(net_port(&local), 0);
 }
 
+static void formats_networks(void **state)
+{
+    static const struct {
+        const char *address;
+        unsigned ipv4, ipv6;
+        const char *network;
+    } cases[] = {
+        {"192.0.2.255", 24, 56, "192.0.2.0/24"},
+        {"192.0.2.255", 32, 56, "192.0.2.255"},
+        {"192.0.2.255", 31, 56, "192.0.2.254/31"},
+        {"192.0.2.255", 0, 56, "0.0.0.0/0"},
+        {"::ffff:192.0.2.255", 20, 56, "192.0.0.0/20"},
+        {"2001:db8:ff:ffff::1", 24, 56, "2001:db8:ff:ff00::/56"},
+        {"2001:db8:ff:ffff::1", 24, 0, "::/0"},
+        {"2001:db8::1", 24, 128, "2001:db8::1"},
+        {"2001:db8:ff:ffff::1", 24, 63, "2001:db8:ff:fffe::/63"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct net_address a;
+        char text[NET_TEXT_MAX];
+        assert_int_equal(net_parse(cases[i].address, 25, &a), 0);
+        assert_string_equal(net_format_network(&a, cases[i].ipv4, cases[i].ipv6, text), cases[i].network);
+    }
+    struct net_address local = {.un.sun_family = AF_UNIX, .len = sizeof(sa_family_t)};
+    char text[NET_TEXT_MAX];
+    assert_string_equal(net_format_network(&local, 24, 56, text), "local");
+}
+
 static void parses_networks(void **state)
 {
     static const struct {
@@ -150,10 +178,8 @@ static void networks_contain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parses_addresses),
-        cmocka_unit_test(formats_others),
-        cmocka_unit_test(parses_networks),
-        cmocka_unit_test(networks_contain),
+        cmocka_unit_test(parses_addresses), cmocka_unit_test(formats_others),   cmocka_unit_test(formats_networks),
+        cmocka_unit_test(parses_networks),  cmocka_unit_test(networks_contain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
