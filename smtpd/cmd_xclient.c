@@ -3,6 +3,7 @@
  *     xclient = "XCLIENT" 1*( SP name "=" value ) CRLF, values in xtext
  *
  * The session begins anew, as that client's. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,7 +98,65 @@ static bool take_attribute(struct client *c, const char *word)
     return right;
 }
 
-/* 0; LIMITS_…: the client itself has too many sessions; -ENOMEM. */
+static void greet(struct session *s)
+{
+    session_reply(s, 220, "", "%s ESMTP", s->server->hostname);
+}
+
+static void log_in(struct session *s, const struct ipc_auth_done *done)
+{
+    const struct session_owner owner = {.credential = done->credential,
+                                        .tenant = done->tenant[0] != '\0' ? done->tenant : done->credential,
+                                        .senders = done->senders,
+                                        .bulk = done->bulk != 0};
+    int r = session_log_in(s, &owner);
+    if (r == 0)
+        greet(s);
+    else
+        session_close(s, 421, r == -EUSERS ? "4.7.0" : "4.3.0", "%s %s, try again later", s->server->hostname,
+                      r == -EUSERS ? "too many sessions of this credential or its tenant" : "no memory");
+}
+
+/* A name that is none of our credentials is taken as the proxy has it; of one that is, our rules hold. */
+static void on_login_known(void *arg, const struct ipc_auth_done *done)
+{
+    struct session *s = arg;
+    s->exchange = NULL;
+    s->phase = SESSION_COMMAND;
+    if (done->result == AUTH_OK || done->result == AUTH_NOBODY)
+        log_in(s, done);
+    else if (done->result == AUTH_FAILED)
+        session_close(s, 421, "4.7.0", "%s this login is disabled", s->server->hostname);
+    else
+        session_close(s, 421, "4.3.0", "%s logins can not be looked up now, try again later", s->server->hostname);
+    if (s->phase == SESSION_COMMAND)
+        session_resume(s, SESSION_COMMAND);
+}
+
+static const struct auth_ops login_known = {.on_done = on_login_known};
+
+/* What its login may do here. */
+static void ask_login(struct session *s, const char *login)
+{
+    struct ipc_auth_start start = {
+        .mechanism = "XCLIENT",
+        .has_initial = 1,
+        .initial = login,
+        .vouched = 1,
+        .client_address = s->client,
+        .binding_name = "",
+        .binding = "",
+        .certificate = "",
+        .certificate_key = "",
+        .certificate_names = "",
+    };
+    if (auth_start(s->server->auth, &start, &login_known, s, &s->exchange) < 0)
+        session_close(s, 421, "4.3.0", "%s logins can not be looked up now, try again later", s->server->hostname);
+    else
+        session_wait(s, SESSION_AUTH_WAIT);
+}
+
+/* 0; LIMITS_…: the client itself has too many sessions. */
 static int become(struct session *s, const struct client *c)
 {
     if (c->has_address) {
@@ -110,8 +169,7 @@ static int become(struct session *s, const struct client *c)
     session_judge_client(s);
     snprintf(s->helo, sizeof(s->helo), "%s", c->helo);
     s->esmtp = c->helo[0] != '\0' && (c->esmtp || !c->has_protocol);
-    const struct session_owner owner = {.credential = c->login, .tenant = c->login, .senders = ""};
-    return c->login[0] != '\0' ? session_log_in(s, &owner) : 0;
+    return 0;
 }
 
 void cmd_xclient(struct session *s, char *argument)
@@ -137,11 +195,10 @@ void cmd_xclient(struct session *s, char *argument)
         }
     }
     log_info("xclient: client=%s, listener=%s, helo=%s, credential=%s", s->client, s->listener->name, c.helo, c.login);
-    int r = become(s, &c);
-    if (r < 0)
-        session_close(s, 421, "4.3.0", "%s no memory, try again later", s->server->hostname);
-    else if (r > 0)
+    if (become(s, &c) != 0)
         session_close(s, 421, "4.7.0", "%s too many connections from your address", s->server->hostname);
+    else if (c.login[0] != '\0')
+        ask_login(s, c.login);
     else
-        session_reply(s, 220, "", "%s ESMTP", s->server->hostname);
+        greet(s);
 }

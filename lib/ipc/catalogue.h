@@ -17,7 +17,7 @@
 #define IPC_RECIPIENTS_MAX 50   /* per DELIVER and BOUNCE: fits the record with the longest addresses and replies */
 #define IPC_REPLY_MAX      1000 /* bytes of a reply text; senders cut longer ones */
 
-enum ipc_auth_result { AUTH_OK, AUTH_FAILED, AUTH_TEMPFAIL, AUTH_MALFORMED, AUTH_NO_MECHANISM };
+enum ipc_auth_result { AUTH_OK, AUTH_FAILED, AUTH_TEMPFAIL, AUTH_MALFORMED, AUTH_NO_MECHANISM, AUTH_NOBODY };
 enum ipc_sign_status { SIGN_SIGNED, SIGN_NO_KEY, SIGN_FAILED };
 enum ipc_route_status { ROUTE_FOUND, ROUTE_FAILED, ROUTE_TRY_LATER };
 enum ipc_outcome { OUTCOME_DELIVERED, OUTCOME_TRY_LATER, OUTCOME_FAILED };

@@ -273,6 +273,15 @@ bool engine_offers(const char *mechanism)
     return false;
 }
 
+void engine_find(const char *name)
+{
+    char whole[CREDENTIAL_NAME_MAX + 1];
+    const char *realm = engine.options->realm;
+    bool bare = realm[0] != '\0' && strchr(name, '@') == NULL;
+    int len = snprintf(whole, sizeof(whole), "%s%s%s", name, bare ? "@" : "", bare ? realm : "");
+    look_up((size_t)len < sizeof(whole) ? whole : "", (size_t)len < sizeof(whole) ? (size_t)len : 0);
+}
+
 /* The first of the names, one a line, that is a credential's. */
 static int look_up_names(const char *names, struct credential *row)
 {

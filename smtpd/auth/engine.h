@@ -49,6 +49,8 @@ void engine_leave(void);
 /* A connection of the library for one exchange, or NULL; secure: passwords may come in the clear. */
 sasl_conn_t *engine_connection(bool secure);
 bool engine_offers(const char *mechanism);
+/* Fills the current account by its name. */
+void engine_find(const char *name);
 /* Whose certificate this is: by its fingerprint, by that of its key, then by its names (one a line).  1 found, 0
  * nobody's, -errno (logged). */
 int engine_name_of_certificate(const char *certificate, const char *key, const char *names,

@@ -47,6 +47,15 @@ static int fail_login(struct exchange *x)
     return fail(x, readable ? AUTH_FAILED : AUTH_TEMPFAIL, reasons[x->account.state]);
 }
 
+static int take_account(struct exchange *x)
+{
+    x->credential = x->account.row.name;
+    x->bulk = x->account.row.bulk;
+    x->senders = x->account.row.senders;
+    x->tenant = x->account.row.tenant[0] != '\0' ? x->account.row.tenant : x->account.row.name;
+    return AUTH_OK;
+}
+
 /* The proof was right: of a live account? */
 static int succeed(struct exchange *x)
 {
@@ -54,11 +63,7 @@ static int succeed(struct exchange *x)
     if (sasl_getprop(x->conn, SASL_USERNAME, &user) != SASL_OK || user == NULL || x->account.state != ACCOUNT_FOUND ||
         strcmp(user, x->account.asked) != 0)
         return fail_login(x);
-    x->credential = x->account.row.name;
-    x->bulk = x->account.row.bulk;
-    x->senders = x->account.row.senders;
-    x->tenant = x->account.row.tenant[0] != '\0' ? x->account.row.tenant : x->account.row.name;
-    return AUTH_OK;
+    return take_account(x);
 }
 
 static int take_challenge(struct exchange *x, const char *data, unsigned len)
@@ -136,11 +141,26 @@ static int set_external(struct exchange *x, const struct exchange_opening *o)
     return EXCHANGE_MORE;
 }
 
+static int take_word(struct exchange *x, const char *name)
+{
+    engine_enter(&x->account);
+    engine_find(name);
+    engine_leave();
+    if (x->account.state == ACCOUNT_FOUND)
+        return take_account(x);
+    if (x->account.state != ACCOUNT_UNKNOWN && x->account.state != ACCOUNT_IMPOSSIBLE)
+        return fail_login(x);
+    x->credential = name;
+    return fail(x, AUTH_NOBODY, "not one of our accounts");
+}
+
 int exchange_start(struct exchange *x, const struct exchange_opening *o)
 {
     struct buf initial;
     const char *out = NULL;
     unsigned out_len = 0;
+    if (o->vouched)
+        return take_word(x, o->initial);
     x->conn = engine_connection(o->secure);
     if (x->conn == NULL || set_binding(x, o) < 0)
         return fail(x, AUTH_TEMPFAIL, "no memory for another exchange");

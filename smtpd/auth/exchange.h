@@ -16,7 +16,7 @@ struct exchange {
     char *binding_name;
     struct buf binding_data;
     struct buf challenge;   /* base64, after EXCHANGE_MORE */
-    const char *credential; /* after AUTH_OK: the name as stored */
+    const char *credential; /* after AUTH_OK: the name as stored; after AUTH_NOBODY: as it was given */
     const char *tenant, *senders;
     bool bulk;
     const char *reason; /* when it failed: for the log, never for the client */
@@ -32,6 +32,7 @@ struct exchange_opening {
     /* What the client's certificate is, for EXTERNAL: fingerprints, "" = it showed none; the names only of one that an
      * authority of ours signed, one a line. */
     const char *certificate, *certificate_key, *certificate_names;
+    bool vouched; /* somebody we trust says that the name in initial logged in: nothing is exchanged */
 };
 
 void exchange_init(struct exchange *x);

@@ -186,7 +186,7 @@ static void check_sender(const struct story *t, const struct injection *i)
     struct mail_address sender;
     const char *text = i->envelope.sender, *allowed = t->listener.senders;
     if (i->envelope.credential[0] != '\0')
-        allowed = t->auth.bound && (t->choices & XCLIENT) == 0 ? MEMORY_AUTH_SENDERS : "";
+        allowed = t->auth.bound ? MEMORY_AUTH_SENDERS : "";
     if (text[0] == '\0')
         return;
     require(mail_address_parse(text, strlen(text), MAIL_ADDRESS_ALLOW_UTF8, &sender) == 0 &&

@@ -14,7 +14,8 @@ struct auth_exchange {
     const struct auth_ops *ops;
     void *arg;
     char verdict;
-    bool asked; /* the client is to answer */
+    bool asked;    /* the client is to answer */
+    char name[64]; /* a proxy vouches for it; else "" */
     struct task answer;
 };
 
@@ -48,14 +49,17 @@ static void end(struct auth_exchange *x, enum ipc_auth_result result)
     void *arg = x->arg;
     bool ok = result == AUTH_OK;
     const struct ipc_auth_done done = {.result = result,
-                                       .credential = ok ? MEMORY_AUTH_CREDENTIAL : "",
+                                       .credential = ok                      ? MEMORY_AUTH_CREDENTIAL
+                                                     : result == AUTH_NOBODY ? x->name
+                                                                             : "",
                                        .tenant = ok ? MEMORY_AUTH_TENANT : "",
                                        .senders = x->verdict == 'm' ? MEMORY_AUTH_SENDERS : "",
                                        .bulk = x->verdict == 'b'};
     x->client->ok += ok;
     x->client->bound = x->verdict == 'm';
-    exchange_free(x);
+    task_cancel(&x->answer);
     ops->on_done(arg, &done);
+    exchange_free(x);
 }
 
 static void answer(void *arg)
@@ -93,6 +97,17 @@ static void answer(void *arg)
     }
 }
 
+static void look_up(void *arg)
+{
+    struct auth_exchange *x = arg;
+    if (x->verdict == 'o' || x->verdict == 'b' || x->verdict == 'm')
+        end(x, AUTH_OK);
+    else if (x->verdict == 'f' || x->verdict == 't' || x->verdict == 'w')
+        end(x, x->verdict == 'f' ? AUTH_FAILED : AUTH_TEMPFAIL);
+    else
+        end(x, AUTH_NOBODY);
+}
+
 static int judge(struct auth_exchange *x, const char *said)
 {
     if (said[0] == 'a')
@@ -105,13 +120,15 @@ static int judge(struct auth_exchange *x, const char *said)
 int auth_start(struct auth_client *client, struct ipc_auth_start *start, const struct auth_ops *ops, void *arg,
                struct auth_exchange **out)
 {
-    require(start->secure == 1, "nobody logs in without TLS");
+    require(start->secure == 1 || start->vouched, "nobody logs in without TLS");
     require(strcmp(start->mechanism, "EXTERNAL") != 0 || strlen(start->certificate) == TLS_FINGERPRINT_MAX - 1,
             "who logs in by certificate showed one");
     require(start->mechanism[0] != '\0' && start->client_address[0] != '\0', "a login tells who asks for what");
     struct auth_exchange *x = calloc(1, sizeof(*x));
     *x = (struct auth_exchange){.client = client, .ops = ops, .arg = arg};
-    task_init(&x->answer, client->loop, answer, x);
+    if (start->vouched)
+        snprintf(x->name, sizeof(x->name), "%s", start->initial);
+    task_init(&x->answer, client->loop, start->vouched ? look_up : answer, x);
     client->alive++;
     /* An initial response of no bytes is one. */
     if (judge(x, start->has_initial && start->initial[0] == '\0' ? "=" : start->initial) < 0) {

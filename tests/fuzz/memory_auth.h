@@ -6,7 +6,8 @@
  *     c = asked once more   l = asked by the longest challenge   s = never answered
  *     a = the auth program is away when asked   w = it goes away before it answers
  *
- * and anything else is malformed.  Without an answer the client is asked for one. */
+ * and anything else is malformed.  Without an answer the client is asked for one.  Of what a proxy vouches for, o, b and
+ * m are ours, f is disabled, t and w come to nothing, and anything else is nobody's. */
 #ifndef POSTHOUSE_FUZZ_MEMORY_AUTH_H
 #define POSTHOUSE_FUZZ_MEMORY_AUTH_H
 

@@ -396,6 +396,36 @@ static void bad_openings(void **state)
     }
 }
 
+static void check_vouched(const struct login *l)
+{
+    const struct exchange_opening o = {
+        .mechanism = "XCLIENT", .has_initial = true, .initial = l->name, .vouched = true};
+    struct exchange x;
+    exchange_init(&x);
+    check(l, &x, exchange_start(&x, &o));
+    if (l->want == AUTH_NOBODY)
+        assert_string_equal(x.credential, l->name);
+    exchange_deinit(&x);
+}
+
+static void the_word_of_a_proxy(void **state)
+{
+    static const struct login words[] = {
+        {"", "app@example.TEST", "", AUTH_OK, "App@Example.test", "shop", NULL},
+        {"", "plainname", "", AUTH_OK, "plainname", "plainname", NULL},
+        {"", "nobody", "", AUTH_NOBODY, NULL, NULL, "not one of our accounts"},
+        {"", " ", "", AUTH_NOBODY, NULL, NULL, "not one of our accounts"},
+        {"", "off", "", AUTH_FAILED, NULL, NULL, "account disabled"},
+        {"", "broken", "", AUTH_TEMPFAIL, NULL, NULL, "credentials database can not be read"},
+    };
+    static const struct login with_realm = {"", "App", "", AUTH_OK, "App@Example.test", "shop", NULL};
+    for (size_t i = 0; i < ARRAY_LENGTH(words); i++)
+        check_vouched(&words[i]);
+    options.realm = "Example.test";
+    check_vouched(&with_realm);
+    options.realm = "";
+}
+
 /* The library tells what it expected, which is what the client sent before: it has room for each length of it. */
 static void scram_refusals_of_each_length(void **state)
 {
@@ -482,6 +512,7 @@ int main(void)
         cmocka_unit_test(scram_with_stored_keys),
         cmocka_unit_test(scram_plus_binds_the_channel),
         cmocka_unit_test(bad_openings),
+        cmocka_unit_test(the_word_of_a_proxy),
         cmocka_unit_test(scram_refusals_of_each_length),
         cmocka_unit_test(scram_shows_unknown_names_a_salt),
         cmocka_unit_test(a_changed_password_counts_at_once),
