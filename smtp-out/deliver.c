@@ -73,6 +73,18 @@ static void fail_for(struct job *j, struct job_recipient *r, enum trouble troubl
         job_decide_rest(j, &f);
 }
 
+/* RFC 2852 section 4.1.4: a server that can not promise to be in time is not asked for it. */
+static void decide_late(struct job *j)
+{
+    int64_t left = (int64_t)j->return_by_s - clock_wall_s();
+    if (j->return_by_s == 0)
+        return;
+    if (!offers(j, SMTP_EXT_DELIVERBY) && settings_of(j)->strict_deliver_by)
+        fail_for(j, NULL, TROUBLE_LATE, "does not offer DELIVERBY, which this message needs");
+    else if (offers(j, SMTP_EXT_DELIVERBY) && left < (int64_t)j->session->offers.by_min_s)
+        fail_for(j, NULL, TROUBLE_LATE, "delivers nothing in so short a time as this message has left");
+}
+
 /* RFC 6152 section 3, RFC 6531 section 3.6, RFC 1870 section 6: the message cannot pass this server. */
 static void decide_unfit(struct job *j)
 {
@@ -89,6 +101,7 @@ static void decide_unfit(struct job *j)
         fail_for(j, NULL, TROUBLE_NEEDS_REQUIRETLS, "could not prove who it is, which this message needs (REQUIRETLS)");
     if (j->flags & ENVELOPE_8BIT && !binary && !offers(j, SMTP_EXT_8BITMIME))
         fail_for(j, NULL, TROUBLE_NEEDS_8BITMIME, "does not offer 8BITMIME, which this message needs");
+    decide_late(j);
     if (offers(j, SMTP_EXT_SMTPUTF8))
         return;
     if (header_may_be_utf8 || address_is_utf8(j->sender))

@@ -100,6 +100,7 @@ struct verdict verdict_of_trouble(enum trouble trouble)
         [TROUBLE_NEEDS_SMTPUTF8] = {OUTCOME_FAILED, BLAME_MESSAGE, 550, {5, 6, 7}},
         [TROUBLE_NEEDS_BINARYMIME] = {OUTCOME_FAILED, BLAME_MESSAGE, 554, {5, 6, 3}},
         [TROUBLE_NEEDS_REQUIRETLS] = {OUTCOME_FAILED, BLAME_MESSAGE, 550, {5, 7, 30}},
+        [TROUBLE_LATE] = {OUTCOME_FAILED, BLAME_MESSAGE, 554, {5, 4, 7}},
     };
     return verdicts[trouble];
 }

@@ -50,6 +50,7 @@ enum trouble {
     TROUBLE_NEEDS_SMTPUTF8,    /* RFC 6531 */
     TROUBLE_NEEDS_BINARYMIME,  /* RFC 3030 */
     TROUBLE_NEEDS_REQUIRETLS,  /* RFC 8689 */
+    TROUBLE_LATE,              /* RFC 2852 */
     TROUBLE_COUNT,
 };
 struct verdict verdict_of_trouble(enum trouble trouble);

@@ -69,6 +69,9 @@ static const struct conf_param params[] = {
      "How long a connection is kept open for the next message; 0 = not at all"},
     {"messages_per_connection_max", CONF_INT, AT(messages_per_connection_max), "100", 1, 1000000, NULL,
      "Messages sent over one connection"},
+    {"strict_deliver_by", CONF_BOOL, AT(strict_deliver_by), "no", 0, 0, NULL,
+     "A message to be returned when it is late (BY=...;R) is also returned where the next server does not offer "
+     "DELIVERBY, as RFC 2852 has it; few do"},
     {0},
 };
 

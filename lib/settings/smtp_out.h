@@ -42,6 +42,7 @@ struct settings_smtp_out {
     int64_t delivery_timeout_ms;
     int64_t deliveries_max, addresses_max;
     int64_t idle_connections_max, idle_timeout_ms, messages_per_connection_max;
+    bool strict_deliver_by;
     struct conf_blocks routes; /* of struct settings_route */
 };
 

@@ -10,6 +10,12 @@ static void ehlo_size(struct smtp_ehlo *e, const char *parameters)
         e->size_bytes = 0;
 }
 
+static void ehlo_deliverby(struct smtp_ehlo *e, const char *parameters)
+{
+    if (text_parse_u64(parameters, UINT32_MAX, &e->by_min_s) < 0)
+        e->by_min_s = 0;
+}
+
 /* A server may announce AUTH twice, once in the old form "AUTH=LOGIN PLAIN"; the mechanisms add up. */
 static void ehlo_auth(struct smtp_ehlo *e, const char *parameters)
 {
@@ -52,7 +58,7 @@ static const struct {
     {"REQUIRETLS", SMTP_EXT_REQUIRETLS, NULL},
     {"LIMITS", SMTP_EXT_LIMITS, NULL},
     {"FUTURERELEASE", SMTP_EXT_FUTURERELEASE, NULL},
-    {"DELIVERBY", SMTP_EXT_DELIVERBY, NULL},
+    {"DELIVERBY", SMTP_EXT_DELIVERBY, ehlo_deliverby},
     {"MT-PRIORITY", SMTP_EXT_MT_PRIORITY, NULL},
     {"XCLIENT", SMTP_EXT_XCLIENT, NULL},
     {"HELP", SMTP_EXT_HELP, NULL},

@@ -34,6 +34,7 @@ unsigned smtp_extension_named(const char *keyword);
 struct smtp_ehlo {
     unsigned extensions; /* enum smtp_extension */
     uint64_t size_bytes; /* largest message the server takes; 0 = it did not say */
+    uint64_t by_min_s;   /* the shortest time in which it promises to deliver (RFC 2852 section 3); 0 = any */
     char auth[256];      /* SASL mechanisms in capitals, parted by blanks; "" = none */
 };
 

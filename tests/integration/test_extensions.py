@@ -15,6 +15,7 @@ def relay(world):
     world.inbox = world.sink("example.test")
     world.home = world.sink("sender.test")
     world.old = world.sink("old.test", hide=("CHUNKING", "BINARYMIME", "REQUIRETLS", "DELIVERBY", "MT-PRIORITY"))
+    world.slow = world.sink("slow.test", hide=("DELIVERBY",), offer=("DELIVERBY 900",))
     world.plain = world.sink("plain.test", tls=False)
     relay = world.suite({"qmgr.conf": {"retry_min": "1s", "retry_max": "1s", "greylist_retry": "1s"}}).start()
     relay.user(*LOGIN)
@@ -119,3 +120,26 @@ def test_what_is_left_of_the_time_and_the_priority_pass_on(world, relay):
     assert 500 < left <= 600 and "MT-PRIORITY=4" in parameters
     submit(relay, "x@old.test", "BY=600;N", "MT-PRIORITY=-4")
     assert not [p for p in world.old.wait_to("x@old.test").sender_parameters if p.startswith(("BY=", "MT-"))]
+
+
+def test_a_server_that_can_not_be_in_time_is_not_asked(world, relay):
+    queue_id = submit(relay, "x@slow.test", "BY=600;R")
+    told = notice(relay, queue_id, "failed")
+    assert "5.4.7" in told.text and "so short a time" in told.text
+    submit(relay, "y@slow.test", "BY=1200;R")
+    world.slow.wait_to("y@slow.test")
+    assert not world.slow.to("x@slow.test")
+
+
+def test_a_server_that_promises_no_time(world, relay):
+    """Its mail goes on unless the admin wants RFC 2852 to the letter."""
+    submit(relay, "x@old.test", "BY=600;R")
+    world.old.wait_to("x@old.test")
+    relay.configure({"smtp-out.conf": {"strict_deliver_by": "yes"}})
+    relay.ctl("reload")
+    queue_id = submit(relay, "y@old.test", "BY=600;R")
+    told = notice(relay, queue_id, "failed")
+    assert "5.4.7" in told.text and "DELIVERBY" in told.text
+    submit(relay, "z@old.test", "BY=600;N")
+    world.old.wait_to("z@old.test")
+    assert not world.old.to("y@old.test")

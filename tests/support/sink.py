@@ -132,7 +132,7 @@ class _Session:
     async def do_ehlo(self, rest):
         self.helo = rest
         self.reset()
-        offers = [e for e in EXTENSIONS if e.split()[0] not in self.sink.hide]
+        offers = [e for e in EXTENSIONS if e.split()[0] not in self.sink.hide] + self.sink.offer
         if self.sink.context is not None and not self.tls and "STARTTLS" not in self.sink.hide:
             offers.append("STARTTLS")
         if self.tls and "REQUIRETLS" not in self.sink.hide:
@@ -272,10 +272,11 @@ class _Session:
 class Sink:
     """See the head of the file.  tls = (chain, key) or None; users = {name: password} makes AUTH compulsory."""
 
-    def __init__(self, listen, name="sink.test", tls=None, rules=None, folder=None, hide=(), banner="", banner_times=None,
+    def __init__(self, listen, name="sink.test", tls=None, rules=None, folder=None, hide=(), offer=(), banner="", banner_times=None,
                  broken_tls=False, users=None, messages_per_connection=0):
         self.listen, self.name, self.rules = list(listen), name, dict(rules or {})
         self.hide, self.broken_tls, self.users = set(hide), broken_tls, dict(users or {})
+        self.offer = list(offer)
         self.banner, self.banner_times = banner, banner_times
         self.messages_per_connection = messages_per_connection
         self.context = None

@@ -193,6 +193,11 @@ static void reads_capabilities(void **state)
     assert_false(smtp_ehlo_has_mechanism(&e, "LOG"));
     ehlo_of("250 mx.example\r\n", &e);
     assert_int_equal(e.extensions, 0);
+    ehlo_of("250-mx\r\n250 DELIVERBY 900\r\n", &e);
+    assert_int_equal(e.by_min_s, 900);
+    ehlo_of("250-mx\r\n250 DELIVERBY soon\r\n", &e);
+    assert_int_equal(e.extensions, SMTP_EXT_DELIVERBY);
+    assert_int_equal(e.by_min_s, 0);
     ehlo_of("250-mx\r\n250-SIZE\r\n250 AUTH\r\n", &e);
     assert_int_equal(e.extensions, SMTP_EXT_SIZE);
     assert_int_equal(e.size_bytes, 0);
