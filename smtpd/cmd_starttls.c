@@ -26,4 +26,6 @@ void cmd_starttls(struct session *s, char *argument)
     session_forget(s);
     if (stream_start_tls_server(s->stream, s->server->tls, s->listener->client_certificates) < 0)
         session_close(s, 454, "4.7.0", "TLS is not available, try again later");
+    else
+        s->phase = SESSION_HANDSHAKE;
 }

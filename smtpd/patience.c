@@ -47,13 +47,19 @@ void session_check_by(struct session *s, uint64_t at_ms)
     timer_set_ms(&s->clock, at_ms > now ? at_ms - now : 0);
 }
 
+/* Nothing we could say would be understood. */
+static bool is_shaking_hands(const struct session *s)
+{
+    return s->phase == SESSION_GREETING || s->phase == SESSION_HANDSHAKE;
+}
+
 /* It no longer counts and takes what is left of it along at once: the new client needs its place now. */
 static void make_way(struct session *s)
 {
     s->end_reason = "room was needed for a new client"; /* one line is enough where there may be thousands a second */
     session_give_up_login(s);
     session_stop_counting(s);
-    if (s->phase != SESSION_GREETING && s->phase != SESSION_PROXY)
+    if (!is_shaking_hands(s) && s->phase != SESSION_PROXY)
         session_reply_text(s, 421, "4.3.2", "too many connections, and this one was idle");
     session_cut(s);
 }
@@ -72,7 +78,7 @@ bool session_make_room(struct server *server, enum session_standing standing)
 /* Waits for the rest of something. */
 static bool is_unfinished(const struct session *s)
 {
-    if (s->phase == SESSION_GREETING || s->phase == SESSION_PROXY)
+    if (is_shaking_hands(s) || s->phase == SESSION_PROXY)
         return true;
     return (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE) && session_has_reply_room(s) &&
            (stream_input(s->stream)->len > 0 || s->reader.skipping);
@@ -122,8 +128,11 @@ static uint64_t patience_ends_ms(const struct session *s, const char **why)
 
 static void lose_patience(struct session *s, const char *why)
 {
-    if (s->phase == SESSION_GREETING) {
-        session_log_ended(s, "no TLS handshake in time; a client that waits for a greeting first does not speak TLS");
+    if (is_shaking_hands(s)) {
+        session_log_ended(
+            s, s->phase == SESSION_HANDSHAKE
+                   ? "no TLS handshake in time after STARTTLS"
+                   : "no TLS handshake in time; a client that waits for a greeting first does not speak TLS");
         session_cut(s);
     } else if (s->phase == SESSION_PROXY) {
         session_log_ended(s, "no PROXY header in time");

@@ -93,8 +93,8 @@ void session_give_up_login(struct session *s)
 void session_drain(struct session *s)
 {
     session_give_up_login(s);
-    if (s->phase == SESSION_COMMAND || s->phase == SESSION_AUTH_RESPONSE || s->phase == SESSION_AUTH_WAIT ||
-        s->phase == SESSION_DOMAIN_WAIT || s->phase == SESSION_HUSH)
+    if (s->phase == SESSION_COMMAND || s->phase == SESSION_HANDSHAKE || s->phase == SESSION_AUTH_RESPONSE ||
+        s->phase == SESSION_AUTH_WAIT || s->phase == SESSION_DOMAIN_WAIT || s->phase == SESSION_HUSH)
         say_draining(s);
     else if (s->phase == SESSION_GREETING || s->phase == SESSION_PROXY)
         stream_close_after_flush(s->stream);
@@ -278,12 +278,15 @@ static void on_drained(void *arg)
 static void on_secure(void *arg)
 {
     struct session *s = arg;
-    if (s->phase != SESSION_GREETING)
+    if (s->phase != SESSION_GREETING && s->phase != SESSION_HANDSHAKE)
         return;
     if (s->server->draining)
         say_draining(s);
-    else
+    else if (s->phase == SESSION_GREETING)
         session_greet(s);
+    else
+        s->phase = SESSION_COMMAND;
+    s->last_activity_ms = clock_mono_ms();
     session_settle(s, true);
 }
 

@@ -16,6 +16,7 @@ enum session_phase {
     SESSION_GREETING,      /* TLS handshake of an implicit-TLS listener */
     SESSION_HUSH,          /* nobody's: a client that speaks now is turned away */
     SESSION_COMMAND,       /* the client's: a command */
+    SESSION_HANDSHAKE,     /* TLS handshake after STARTTLS */
     SESSION_AUTH_RESPONSE, /* the client's: its answer to a challenge */
     SESSION_AUTH_WAIT,     /* ours: auth is asked */
     SESSION_DOMAIN_WAIT,   /* ours: qmgr is asked about a recipient's domain */

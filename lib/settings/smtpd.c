@@ -75,8 +75,7 @@ static const struct conf_param params[] = {
     {"idle_timeout", CONF_DURATION, AT(idle_timeout_ms), "5m", 1000, 86400000, NULL,
      "How long a client may be silent, and how long it may leave replies unread"},
     {"command_time_limit", CONF_DURATION, AT(command_time_limit_ms), "1m", 1000, 86400000, NULL,
-     "How long a client may take for one command once it began it, for the TLS handshake of a listener with tls = "
-     "implicit, and for a PROXY header"},
+     "How long a client may take for one command once it began it, for the TLS handshake, and for a PROXY header"},
     {"min_data_rate", CONF_SIZE, AT(min_data_rate_bytes), "100", 0, GIB, NULL,
      "Bytes a second at which the content of a message must come on average, after a first idle_timeout; 0 = any"},
     {"min_free_space", CONF_SIZE, AT(min_free_space_bytes), "100M", 0, 1024 * GIB, NULL,
