@@ -11,24 +11,6 @@
 #include "smtpd/quota.h"
 #include "smtpd/transaction.h"
 
-static const struct {
-    unsigned code;
-    const char *enhanced;
-} faults[] = {
-    [SMTP_ARGUMENT_SYNTAX] = {501, "5.5.4"},
-    [SMTP_ARGUMENT_ADDRESS] = {501, "5.1.7"},
-    [SMTP_ARGUMENT_NEEDS_UTF8] = {553, "5.6.7"},        /* RFC 6531 section 3.5 */
-    [SMTP_ARGUMENT_UNKNOWN_PARAMETER] = {555, "5.5.4"}, /* RFC 5321 section 4.1.1.11 */
-    [SMTP_ARGUMENT_BAD_PARAMETER] = {501, "5.5.4"},
-};
-
-static void refuse_argument(struct session *s, int result, const struct smtp_argument_fault *fault)
-{
-    bool named = fault->parameter[0] != '\0';
-    session_refuse(s, faults[result].code, faults[result].enhanced, "%s%s%s", fault->parameter, named ? ": " : "",
-                   fault->problem);
-}
-
 /* RFC 6409 section 4.3, and RFC 4954 section 6 for the replies. */
 static bool check_login(struct session *s)
 {
@@ -123,7 +105,7 @@ void cmd_mail(struct session *s, char *argument)
         return;
     int r = smtp_mail_parse(argument, session_offers(s), &mail, &fault);
     if (r != 0) {
-        refuse_argument(s, r, &fault);
+        command_refuse_argument(s, r, "5.1.7", &fault);
         return;
     }
     /* Section 4.1.1.1: extensions belong to clients that said EHLO. */

@@ -20,24 +20,6 @@ enum { OVERSHOOT_MAX = 1000 };
 
 enum { DOMAIN_PATIENCE_MS = 5000 }; /* a client waits as long for each recipient */
 
-static const struct {
-    unsigned code;
-    const char *enhanced;
-} faults[] = {
-    [SMTP_ARGUMENT_SYNTAX] = {501, "5.5.4"},
-    [SMTP_ARGUMENT_ADDRESS] = {501, "5.1.3"},
-    [SMTP_ARGUMENT_NEEDS_UTF8] = {553, "5.6.7"},        /* RFC 6531 section 3.5 */
-    [SMTP_ARGUMENT_UNKNOWN_PARAMETER] = {555, "5.5.4"}, /* RFC 5321 section 4.1.1.11 */
-    [SMTP_ARGUMENT_BAD_PARAMETER] = {501, "5.5.4"},
-};
-
-static void refuse_argument(struct session *s, int result, const struct smtp_argument_fault *fault)
-{
-    bool named = fault->parameter[0] != '\0';
-    session_refuse(s, faults[result].code, faults[result].enhanced, "%s%s%s", fault->parameter, named ? ": " : "",
-                   fault->problem);
-}
-
 /* 5.7.1 and not 5.1.1: it is this relay's policy that stands in the way, and not every address on the list is a bad one
  * (complaints, entries by hand).  The class of the reply that put it there is told in the text. */
 static void refuse_suppressed(struct session *s, const struct suppression_row *row)
@@ -180,7 +162,7 @@ void cmd_rcpt(struct session *s, char *argument)
     }
     int r = smtp_rcpt_parse(argument, session_offers(s), t->mail.smtputf8, &rcpt, &fault);
     if (r != 0) {
-        refuse_argument(s, r, &fault);
+        command_refuse_argument(s, r, "5.1.3", &fault);
         return;
     }
     if (!s->esmtp && rcpt.given != 0) {

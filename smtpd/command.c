@@ -38,16 +38,44 @@ static bool is_http(const char *line)
            text_equal_nocase(line, "CONNECT") || text_equal_nocase(line, "OPTIONS");
 }
 
+/* "Subject:": the client did not look at the reply that refused its message, and goes on with the content. */
+static bool is_field_name(const char *line)
+{
+    size_t len = strlen(line);
+    return len > 1 && line[len - 1] == ':';
+}
+
 /* line was cut at its end only; its first word stands there still. */
 static void command_unknown(struct session *s, char *line)
 {
     line[strcspn(line, " \t")] = '\0';
     if (is_http(line)) {
-        log_info("ended: client=%s, listener=%s, reason=the client speaks HTTP", s->client, s->listener->name);
+        session_log_ended(s, "the client speaks HTTP");
         session_close(s, 421, "4.7.0", "%s this is not HTTP", s->server->hostname);
-        return;
+    } else if (is_field_name(line)) {
+        session_log_ended(s, "the client sends a message that was refused, line by line");
+        session_close(s, 421, "4.7.0", "%s expected a command, not a message", s->server->hostname);
+    } else {
+        session_refuse(s, 500, "5.5.2", "command not recognised");
     }
-    session_refuse(s, 500, "5.5.2", "command not recognised");
+}
+
+void command_refuse_argument(struct session *s, int result, const char *bad_address,
+                             const struct smtp_argument_fault *fault)
+{
+    const struct {
+        unsigned code;
+        const char *enhanced;
+    } faults[] = {
+        [SMTP_ARGUMENT_SYNTAX] = {501, "5.5.4"},
+        [SMTP_ARGUMENT_ADDRESS] = {501, bad_address},
+        [SMTP_ARGUMENT_NEEDS_UTF8] = {553, "5.6.7"},        /* RFC 6531 section 3.5 */
+        [SMTP_ARGUMENT_UNKNOWN_PARAMETER] = {555, "5.5.4"}, /* RFC 5321 section 4.1.1.11 */
+        [SMTP_ARGUMENT_BAD_PARAMETER] = {501, "5.5.4"},
+    };
+    bool named = fault->parameter[0] != '\0';
+    session_refuse(s, faults[result].code, faults[result].enhanced, "%s%s%s", fault->parameter, named ? ": " : "",
+                   fault->problem);
 }
 
 void command_run(struct session *s, char *line, size_t len)

@@ -19,6 +19,13 @@ void command_data_content(struct session *s, struct buf *in);
 /* Bytes of the chunk after BDAT. */
 void command_bdat_chunk(struct session *s, struct buf *in);
 
+/* For what smtp/command.h found wrong with the argument of MAIL or RCPT; bad_address: the enhanced code of an address
+ * that is none. */
+void command_refuse_argument(struct session *s, int result, const char *bad_address,
+                             const struct smtp_argument_fault *fault);
+/* Whether the name can stand in a trace field. */
+bool command_helo_is_harmless(const char *name);
+
 /* argument: what followed the verb, "" = nothing. */
 void cmd_auth(struct session *s, char *argument);
 void cmd_bdat(struct session *s, char *argument);
@@ -34,7 +41,5 @@ void cmd_rset(struct session *s, char *argument);
 void cmd_starttls(struct session *s, char *argument);
 void cmd_vrfy(struct session *s, char *argument);
 void cmd_xclient(struct session *s, char *argument);
-/* Whether the name can stand in a trace field. */
-bool command_helo_is_harmless(const char *name);
 
 #endif

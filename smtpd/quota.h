@@ -1,8 +1,8 @@
 /* quota: what the quota blocks of smtpd.conf leave a session to send.
  *
  * A message counts for its credential, its tenant, its client and its client's network, each by the block that names
- * it, or else by one with "*".  Room is looked at when MAIL comes, and taken when the message is complete; so sessions of one credential that
- * send at the same time can not exceed it together. */
+ * it, or else by one with "*".  Room is looked at when MAIL comes, and taken when the message is complete; so sessions
+ * of one credential that send at the same time can not exceed it together. */
 #ifndef POSTHOUSE_SMTPD_QUOTA_H
 #define POSTHOUSE_SMTPD_QUOTA_H
 
