@@ -32,8 +32,6 @@ static const struct conf_param params[] = {
      "Failed logins of one address (of one /64 network for IPv6) per minute; above it every login from there is told "
      "to "
      "try later; 0 = no limit"},
-    {"throttle_entries", CONF_INT, AT(throttle_entries), "100000", 100, 10000000, NULL,
-     "Addresses and accounts whose failures are remembered at most, about 400 bytes each"},
     {"step_timeout", CONF_DURATION, AT(step_timeout_ms), "1m", 1000, HOUR_MS, NULL,
      "How long a client may take for each response of a login"},
     {"sessions_max", CONF_INT, AT(sessions_max), "10000", 1, 1000000, NULL,

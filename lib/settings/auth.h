@@ -12,7 +12,6 @@ struct settings_auth {
     int64_t iterations;
     int64_t verdict_ttl_ms, verdicts_max;
     int64_t failures_free, failure_delay_ms, failure_delay_max_ms, failure_forget_ms, failures_per_minute;
-    int64_t throttle_entries;
     int64_t step_timeout_ms, sessions_max;
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "smtpd/auth/engine.h"
 #include "log/log.h"
@@ -21,6 +22,7 @@ static struct {
     struct buf mechanisms;
     struct engine_options options;
     bool engine_up;
+    struct throttle *throttle;
     struct auth *auth;
     struct ipc_face face;
     struct ipc_server *server;
@@ -77,10 +79,28 @@ static int start_engine(const struct service *s, struct credentials *db)
     return r;
 }
 
+/* In the run directory: what failed before the machine started is long ago. */
+static int open_throttle(const struct service *s)
+{
+    const struct settings_auth *set = &self.settings;
+    const struct throttle_limits limits = {.free_failures = (unsigned)set->failures_free,
+                                           .delay_ms = (uint64_t)set->failure_delay_ms,
+                                           .delay_max_ms = (uint64_t)set->failure_delay_max_ms,
+                                           .forget_ms = (uint64_t)set->failure_forget_ms,
+                                           .failures_per_minute = (unsigned)set->failures_per_minute};
+    _cleanup_(freep) char *path = text_format("%s/failed-logins", s->shared.run_directory);
+    int r = path != NULL ? throttle_open(path, &limits, &self.throttle) : -ENOMEM;
+    if (r < 0)
+        log_error("%s/failed-logins: %s", s->shared.run_directory, text_errno(r));
+    return r;
+}
+
 static int prepare(struct service *s)
 {
     struct credentials *db = NULL;
     int r = load_settings(s);
+    if (r == 0)
+        r = open_throttle(s);
     if (r == 0)
         r = open_database(s, &db);
     if (r == 0)
@@ -91,13 +111,7 @@ static int prepare(struct service *s)
 static struct auth_limits limits_of(const struct settings_auth *set)
 {
     return (struct auth_limits){.step_timeout_ms = (uint64_t)set->step_timeout_ms,
-                                .sessions_max = (size_t)set->sessions_max,
-                                .throttle = {.free_failures = (unsigned)set->failures_free,
-                                             .delay_ms = (uint64_t)set->failure_delay_ms,
-                                             .delay_max_ms = (uint64_t)set->failure_delay_max_ms,
-                                             .forget_ms = (uint64_t)set->failure_forget_ms,
-                                             .failures_per_minute = (unsigned)set->failures_per_minute,
-                                             .entries = (size_t)set->throttle_entries}};
+                                .sessions_max = (size_t)set->sessions_max};
 }
 
 /* Logins go on until none is under way: the sessions of smtpd that end now would lose theirs. */
@@ -118,7 +132,7 @@ static int start(struct service *s)
         log_error("master passed no socket to serve: this program is started by posthouse-master");
         return -EBADF;
     }
-    self.auth = auth_new(s->loop, &limits);
+    self.auth = auth_new(s->loop, &limits, self.throttle);
     self.face = (struct ipc_face){
         .self = s->self, .handlers = auth_handlers, .on_up = auth_on_up, .on_down = auth_on_down, .arg = self.auth};
     self.server = self.auth != NULL ? ipc_server_new(s->loop, fd, &self.face, service_may_be) : NULL;
@@ -138,6 +152,7 @@ static void stop(struct service *s)
     timer_deinit(&self.drain_timer);
     ipc_server_free(self.server);
     auth_free(self.auth);
+    throttle_close(self.throttle);
     if (self.engine_up)
         engine_deinit();
     buf_deinit(&self.mechanisms);

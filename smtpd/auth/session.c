@@ -344,7 +344,7 @@ bool auth_is_idle(const struct auth *a)
     return a->count == 0;
 }
 
-struct auth *auth_new(struct loop *l, const struct auth_limits *limits)
+struct auth *auth_new(struct loop *l, const struct auth_limits *limits, struct throttle *throttle)
 {
     struct auth *a = calloc(1, sizeof(*a));
     if (a == NULL)
@@ -352,8 +352,8 @@ struct auth *auth_new(struct loop *l, const struct auth_limits *limits)
     a->loop = l;
     a->limits = *limits;
     TAILQ_INIT(&a->sessions);
-    a->throttle = throttle_new(&limits->throttle);
-    a->offload = a->throttle != NULL ? offload_new(l, 1) : NULL;
+    a->throttle = throttle;
+    a->offload = offload_new(l, 1);
     if (a->offload == NULL) {
         auth_free(a);
         return NULL;
@@ -372,6 +372,5 @@ void auth_free(struct auth *a)
         exchange_deinit(&s->exchange);
         session_free(s);
     }
-    throttle_free(a->throttle);
     free(a);
 }

@@ -12,13 +12,12 @@
 struct auth_limits {
     uint64_t step_timeout_ms; /* for each response of the client */
     size_t sessions_max;
-    struct throttle_limits throttle;
 };
 
 struct auth;
 
-/* The engine is up.  NULL: memory or threads are short. */
-struct auth *auth_new(struct loop *l, const struct auth_limits *limits);
+/* The engine is up.  The throttle stays the caller's, for as long.  NULL: memory or threads are short. */
+struct auth *auth_new(struct loop *l, const struct auth_limits *limits, struct throttle *throttle);
 /* Before engine_deinit. */
 void auth_free(struct auth *a);
 

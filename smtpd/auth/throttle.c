@@ -1,99 +1,118 @@
 #include "smtpd/auth/throttle.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
-#include "base/list.h"
 #include "base/net.h"
 #include "base/text.h"
+#include "log/log.h"
+#include "store/mapped.h"
 
-#define KEY_MAX   260 /* one letter and the longest account name */
-#define MINUTE_MS 60000
+#define THROTTLE_MAGIC UINT64_C(0x316c696166687000)
+#define NAME_MAX_BYTES 260 /* the longest account name */
+#define MINUTE_MS      60000
+
+enum { BUCKETS = 32768, WAYS = 4 };
 
 struct entry {
-    char key[KEY_MAX];
-    unsigned failures;
-    uint64_t last_ms;
-    uint64_t minute_ms; /* when the minute began that minute_failures counts */
-    unsigned minute_failures;
-    UT_hash_handle hh;
-    TAILQ_ENTRY(entry) link; /* longest without failure first */
+    uint64_t fingerprint[2];     /* 0, 0 = free */
+    uint64_t last_ms, minute_ms; /* CLOCK_MONOTONIC; when the minute began that minute_failures counts */
+    uint32_t failures, minute_failures;
 };
+
+static const struct mapped_shape shape = {.entry_size = sizeof(struct entry), .buckets = BUCKETS, .ways = WAYS};
 
 struct throttle {
     struct throttle_limits limits;
-    struct entry *table;
-    TAILQ_HEAD(entry_list, entry) by_age;
+    struct mapped file;
 };
 
-struct throttle *throttle_new(const struct throttle_limits *limits)
+int throttle_open(const char *path, const struct throttle_limits *limits, struct throttle **out)
 {
     struct throttle *t = calloc(1, sizeof(*t));
     if (t == NULL)
-        return NULL;
+        return -ENOMEM;
     t->limits = *limits;
-    TAILQ_INIT(&t->by_age);
-    return t;
+    int r = mapped_open(&t->file, path, &shape, THROTTLE_MAGIC);
+    if (r < 0) {
+        throttle_close(t);
+        return r;
+    }
+    *out = t;
+    return 0;
 }
 
-static void forget(struct throttle *t, struct entry *e)
-{
-    HASH_DEL(t->table, e);
-    TAILQ_REMOVE(&t->by_age, e, link);
-    free(e);
-}
-
-void throttle_free(struct throttle *t)
+void throttle_close(struct throttle *t)
 {
     if (t == NULL)
         return;
-    while (!TAILQ_EMPTY(&t->by_age))
-        forget(t, TAILQ_FIRST(&t->by_age));
+    mapped_close(&t->file);
     free(t);
 }
 
-static void address_key(const char *address, char key[KEY_MAX])
+/* -- whose failures.  Begun: the table is locked until end. */
+
+static int begin_address(struct throttle *t, const char *address, uint64_t fingerprint[2])
 {
     struct net_address a;
     char text[NET_TEXT_MAX];
-    snprintf(key, KEY_MAX, "a%.200s", net_parse(address, 0, &a) == 0 ? net_format_client(&a, text) : address);
+    const char *name = net_parse(address, 0, &a) == 0 ? net_format_client(&a, text) : address;
+    int r = mapped_fingerprint(&t->file, "address", name, fingerprint);
+    return r < 0 ? r : mapped_lock(&t->file);
 }
 
-static void account_key(const char *account, char key[KEY_MAX])
+static int begin_account(struct throttle *t, const char *account, uint64_t fingerprint[2])
 {
-    snprintf(key, KEY_MAX, "u%.255s", account);
-    text_lower(key);
+    char folded[NAME_MAX_BYTES];
+    snprintf(folded, sizeof(folded), "%s", account);
+    text_lower(folded);
+    int r = mapped_fingerprint(&t->file, "account", folded, fingerprint);
+    return r < 0 ? r : mapped_lock(&t->file);
 }
 
-static struct entry *find(struct throttle *t, const char *key)
+static void end(struct throttle *t)
 {
-    struct entry *e = NULL;
+    mapped_unlock(&t->file);
+}
+
+/* Since then; a machine that started anew counts from nothing. */
+static uint64_t passed_ms(uint64_t since_ms)
+{
     uint64_t now = clock_mono_ms();
-    while ((e = TAILQ_FIRST(&t->by_age)) != NULL && now - e->last_ms >= t->limits.forget_ms)
-        forget(t, e);
-    HASH_FIND_STR(t->table, key, e);
-    return e;
+    return now >= since_ms ? now - since_ms : UINT64_MAX;
 }
 
-static struct entry *find_or_add(struct throttle *t, const char *key)
+static struct entry *find(struct throttle *t, const uint64_t fingerprint[2])
 {
-    struct entry *e = find(t, key);
-    if (e != NULL) {
-        TAILQ_REMOVE(&t->by_age, e, link);
-        TAILQ_INSERT_TAIL(&t->by_age, e, link);
-        return e;
+    struct entry *e = mapped_find(&t->file, fingerprint);
+    return e != NULL && passed_ms(e->last_ms) < t->limits.forget_ms ? e : NULL;
+}
+
+/* A free one, or the one that failed longest ago. */
+static struct entry *find_room(struct throttle *t, const uint64_t fingerprint[2])
+{
+    struct entry *bucket = mapped_bucket(&t->file, fingerprint), *best = bucket;
+    for (int i = 0; i < WAYS; i++) {
+        if (bucket[i].fingerprint[0] == 0)
+            return &bucket[i];
+        if (passed_ms(bucket[i].last_ms) > passed_ms(best->last_ms))
+            best = &bucket[i];
     }
-    if (HASH_COUNT(t->table) >= t->limits.entries && !TAILQ_EMPTY(&t->by_age))
-        forget(t, TAILQ_FIRST(&t->by_age));
-    e = calloc(1, sizeof(*e));
+    return best;
+}
+
+static struct entry *find_or_add(struct throttle *t, const uint64_t fingerprint[2])
+{
+    struct entry *e = find(t, fingerprint);
+    if (e != NULL)
+        return e;
+    e = mapped_find(&t->file, fingerprint); /* its old failures are forgotten */
     if (e == NULL)
-        return NULL;
-    snprintf(e->key, sizeof(e->key), "%s", key);
-    HASH_ADD_STR(t->table, key, e);
-    TAILQ_INSERT_TAIL(&t->by_age, e, link);
+        e = find_room(t, fingerprint);
+    *e = (struct entry){.fingerprint = {fingerprint[0], fingerprint[1]}};
     return e;
 }
 
@@ -107,18 +126,14 @@ static uint64_t delay_of(const struct throttle *t, unsigned failures)
     return delay < l->delay_max_ms ? delay : l->delay_max_ms;
 }
 
-/* Without memory for a new entry the longest delay is the safe one. */
-static uint64_t count_failure(struct throttle *t, const char *key)
+static uint64_t count_failure(struct throttle *t, const uint64_t fingerprint[2])
 {
-    uint64_t now = clock_mono_ms();
-    struct entry *e = find_or_add(t, key);
-    if (e == NULL)
-        return t->limits.delay_max_ms;
-    if (now - e->minute_ms >= MINUTE_MS) {
-        e->minute_ms = now;
+    struct entry *e = find_or_add(t, fingerprint);
+    if (passed_ms(e->minute_ms) >= MINUTE_MS) {
+        e->minute_ms = clock_mono_ms();
         e->minute_failures = 0;
     }
-    e->last_ms = now;
+    e->last_ms = clock_mono_ms();
     e->failures++;
     e->minute_failures++;
     return delay_of(t, e->failures);
@@ -126,32 +141,51 @@ static uint64_t count_failure(struct throttle *t, const char *key)
 
 bool throttle_admits(struct throttle *t, const char *address)
 {
-    char key[KEY_MAX];
+    uint64_t fingerprint[2];
     if (t->limits.failures_per_minute == 0)
         return true;
-    address_key(address, key);
-    const struct entry *e = find(t, key);
-    return e == NULL || e->minute_failures < t->limits.failures_per_minute ||
-           clock_mono_ms() - e->minute_ms >= MINUTE_MS;
+    if (begin_address(t, address, fingerprint) < 0)
+        return true; /* its failures wait for long */
+    const struct entry *e = find(t, fingerprint);
+    bool admitted =
+        e == NULL || e->minute_failures < t->limits.failures_per_minute || passed_ms(e->minute_ms) >= MINUTE_MS;
+    end(t);
+    return admitted;
+}
+
+/* What can not be counted waits longest: the safe side. */
+static uint64_t uncounted(const struct throttle *t, int r)
+{
+    log_warning("failed logins can not be counted: %s; answers to them wait %llu s", text_errno(r),
+                (unsigned long long)t->limits.delay_max_ms / 1000);
+    return t->limits.delay_max_ms;
 }
 
 uint64_t throttle_failed(struct throttle *t, const char *address, const char *account)
 {
-    char key[KEY_MAX];
-    address_key(address, key);
-    uint64_t by_address = count_failure(t, key), by_account = 0;
+    uint64_t fingerprint[2], by_account = 0;
+    int r = begin_address(t, address, fingerprint);
+    if (r < 0)
+        return uncounted(t, r);
+    uint64_t by_address = count_failure(t, fingerprint);
+    end(t);
     if (account[0] != '\0') {
-        account_key(account, key);
-        by_account = count_failure(t, key);
+        r = begin_account(t, account, fingerprint);
+        if (r < 0)
+            return uncounted(t, r);
+        by_account = count_failure(t, fingerprint);
+        end(t);
     }
     return by_address > by_account ? by_address : by_account;
 }
 
 void throttle_succeeded(struct throttle *t, const char *account)
 {
-    char key[KEY_MAX];
-    account_key(account, key);
-    struct entry *e = find(t, key);
+    uint64_t fingerprint[2];
+    if (begin_account(t, account, fingerprint) < 0)
+        return;
+    struct entry *e = mapped_find(&t->file, fingerprint);
     if (e != NULL)
-        forget(t, e);
+        *e = (struct entry){0};
+    end(t);
 }

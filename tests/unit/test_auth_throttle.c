@@ -1,9 +1,12 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/clock.h"
@@ -11,19 +14,22 @@
 #include "smtpd/auth/throttle.h"
 #include "smtpd/auth/verdict.h"
 
-static const struct throttle_limits limits = {.free_failures = 2,
-                                              .delay_ms = 1000,
-                                              .delay_max_ms = 5000,
-                                              .forget_ms = 600000,
-                                              .failures_per_minute = 6,
-                                              .entries = 100};
+static const struct throttle_limits limits = {
+    .free_failures = 2, .delay_ms = 1000, .delay_max_ms = 5000, .forget_ms = 600000, .failures_per_minute = 6};
+static char path[64];
+
+static struct throttle *again(void)
+{
+    struct throttle *t = NULL;
+    assert_int_equal(throttle_open(path, &limits, &t), 0);
+    return t;
+}
 
 static struct throttle *fresh(void)
 {
     clock_fake_set(1000000, 1000000000000);
-    struct throttle *t = throttle_new(&limits);
-    assert_non_null(t);
-    return t;
+    unlink(path);
+    return again();
 }
 
 static void delays_double_up_to_the_longest(void **state)
@@ -37,7 +43,7 @@ static void delays_double_up_to_the_longest(void **state)
     assert_int_equal(throttle_failed(t, "192.0.2.1", ""), 5000);
     clock_fake_advance_ms(limits.forget_ms);
     assert_int_equal(throttle_failed(t, "192.0.2.1", ""), 0);
-    throttle_free(t);
+    throttle_close(t);
 }
 
 static void counts_accounts_from_everywhere(void **state)
@@ -49,7 +55,7 @@ static void counts_accounts_from_everywhere(void **state)
     assert_int_equal(throttle_failed(t, "192.0.2.4", "other"), 0);
     throttle_succeeded(t, "app@x.test");
     assert_int_equal(throttle_failed(t, "192.0.2.5", "app@x.test"), 0);
-    throttle_free(t);
+    throttle_close(t);
 }
 
 static void an_ipv6_client_is_its_64(void **state)
@@ -59,7 +65,7 @@ static void an_ipv6_client_is_its_64(void **state)
     throttle_failed(t, "2001:db8::ffff:2", "");
     assert_int_equal(throttle_failed(t, "2001:db8:0:0:5::", ""), 1000);
     assert_int_equal(throttle_failed(t, "2001:db8:0:1::1", ""), 0);
-    throttle_free(t);
+    throttle_close(t);
 }
 
 static void admits_so_many_failures_a_minute(void **state)
@@ -73,21 +79,75 @@ static void admits_so_many_failures_a_minute(void **state)
     assert_true(throttle_admits(t, "192.0.2.2"));
     clock_fake_advance_ms(60000);
     assert_true(throttle_admits(t, "192.0.2.1"));
-    throttle_free(t);
+    throttle_close(t);
 }
 
+/* Whoever failed longest ago makes room some time, and the last one is there still. */
 static void remembers_a_bounded_number(void **state)
 {
     struct throttle *t = fresh();
-    char address[32];
-    for (int i = 0; i < 3; i++)
+    char account[32];
+    int n = 0;
+    for (unsigned i = 0; i < limits.failures_per_minute; i++)
         throttle_failed(t, "192.0.2.1", "");
-    for (int i = 0; i < 1000; i++) {
-        snprintf(address, sizeof(address), "10.0.%d.%d", i / 250, i % 250);
-        throttle_failed(t, address, "");
+    while (!throttle_admits(t, "192.0.2.1") && n < 3000000) {
+        clock_fake_advance_ms(n % 100 == 0);
+        snprintf(account, sizeof(account), "%d", n++);
+        throttle_failed(t, "192.0.2.2", account);
     }
+    assert_in_range(n, 4, 2999999);
+    assert_true(clock_mono_ms() < 1000000 + 60000);
+    assert_int_equal(throttle_failed(t, "192.0.2.3", account), 0);
+    assert_int_equal(throttle_failed(t, "192.0.2.4", account), 1000);
+    throttle_close(t);
+}
+
+static void all_processes_count_together(void **state)
+{
+    struct throttle *one = fresh(), *two = again();
+    assert_int_equal(throttle_failed(one, "192.0.2.1", "app"), 0);
+    assert_int_equal(throttle_failed(two, "192.0.2.1", "app"), 0);
+    assert_int_equal(throttle_failed(one, "192.0.2.2", "app"), 1000);
+    throttle_close(one);
+    one = again(); /* a reload */
+    assert_int_equal(throttle_failed(one, "192.0.2.3", "app"), 2000);
+    throttle_succeeded(two, "app");
+    assert_int_equal(throttle_failed(one, "192.0.2.4", "app"), 0);
+    throttle_close(one);
+    throttle_close(two);
+}
+
+static void a_machine_that_started_anew_has_forgotten(void **state)
+{
+    struct throttle *t = fresh();
+    for (unsigned i = 0; i < limits.failures_per_minute; i++)
+        throttle_failed(t, "192.0.2.1", "");
+    clock_fake_set(5000, 1000000000000);
+    assert_true(throttle_admits(t, "192.0.2.1"));
     assert_int_equal(throttle_failed(t, "192.0.2.1", ""), 0);
-    throttle_free(t);
+    throttle_close(t);
+}
+
+static void a_file_that_can_not_be_is_told(void **state)
+{
+    struct throttle *t = NULL;
+    assert_int_equal(throttle_open("/nonexistent/failed-logins", &limits, &t), -ENOENT);
+}
+
+static int make_path(void **state)
+{
+    static char folder[] = "/tmp/posthouse-test-XXXXXX";
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    snprintf(path, sizeof(path), "%s/failed-logins", folder);
+    *state = folder;
+    return 0;
+}
+
+static int remove_path(void **state)
+{
+    unlink(path);
+    return rmdir(*state);
 }
 
 static void verdicts_are_of_one_password_verifier_and_time(void **state)
@@ -125,7 +185,10 @@ int main(void)
         cmocka_unit_test(an_ipv6_client_is_its_64),
         cmocka_unit_test(admits_so_many_failures_a_minute),
         cmocka_unit_test(remembers_a_bounded_number),
+        cmocka_unit_test(all_processes_count_together),
+        cmocka_unit_test(a_machine_that_started_anew_has_forgotten),
+        cmocka_unit_test(a_file_that_can_not_be_is_told),
         cmocka_unit_test(verdicts_are_of_one_password_verifier_and_time),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_path, remove_path);
 }
