@@ -1,11 +1,14 @@
 #include "store/scram.h"
 
 #include <errno.h>
+#include <idn-free.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <stdlib.h>
 #include <string.h>
+#include <stringprep.h>
 
 #include "base/cleanup.h"
 #include "base/encode.h"
@@ -27,8 +30,32 @@ static int hmac(const unsigned char *key, const void *data, size_t len, unsigned
     return 0;
 }
 
+/* What SASLprep makes of a password, to be given to free_prepared; NULL: it stays what it was.  0 or -EIO. */
+static int prepare(const char *password, size_t len, char **out)
+{
+    *out = NULL;
+    if (text_is_ascii(password, len) || memchr(password, '\0', len) != NULL)
+        return 0;
+    char *text = strndup(password, len);
+    if (text == NULL)
+        return -EIO;
+    int r = stringprep_profile(text, out, "SASLprep", 0);
+    if (r != STRINGPREP_OK)
+        *out = NULL;
+    OPENSSL_cleanse(text, len);
+    free(text);
+    return r == STRINGPREP_MALLOC_ERROR ? -EIO : 0;
+}
+
+static void free_prepared(char *prepared)
+{
+    if (prepared != NULL)
+        OPENSSL_cleanse(prepared, strlen(prepared));
+    idn_free(prepared);
+}
+
 /* RFC 5802 section 3: SaltedPassword, ClientKey, StoredKey, ServerKey. */
-int scram_derive_salted(const char *password, size_t len, struct scram_verifier *out)
+static int derive(const char *password, size_t len, struct scram_verifier *out)
 {
     unsigned char salted[SCRAM_KEY_BYTES], client_key[SCRAM_KEY_BYTES];
     int r = -EIO;
@@ -41,6 +68,18 @@ int scram_derive_salted(const char *password, size_t len, struct scram_verifier 
         r = -EIO;
     OPENSSL_cleanse(salted, sizeof(salted));
     OPENSSL_cleanse(client_key, sizeof(client_key));
+    return r;
+}
+
+int scram_derive_salted(const char *password, size_t len, struct scram_verifier *out)
+{
+    char *prepared;
+    int r = prepare(password, len, &prepared);
+    if (r == 0 && prepared != NULL && prepared[0] != '\0')
+        r = derive(prepared, strlen(prepared), out);
+    else if (r == 0)
+        r = derive(password, len, out);
+    free_prepared(prepared);
     return r;
 }
 

@@ -1,7 +1,8 @@
 /* scram: the SCRAM-SHA-256 verifier of a password (RFC 5802 section 3, RFC 7677): the only form in which one is stored.
  *
- * Passwords are taken as the bytes given (UTF-8 is checked where they are set); SASLprep is not applied, so a client
- * that normalises a password outside ASCII must have been given it in normal form. */
+ * Passwords are prepared by SASLprep (RFC 4013) where they are set and where they are compared, so it does not matter
+ * how a keyboard composes its letters, nor whether a client prepares them too.  One that SASLprep has no form for (not
+ * UTF-8, control characters, mixed directions) is taken as its bytes. */
 #ifndef POSTHOUSE_STORE_SCRAM_H
 #define POSTHOUSE_STORE_SCRAM_H
 

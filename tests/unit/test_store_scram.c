@@ -42,6 +42,25 @@ static void verifies_the_password_and_no_other(void **state)
         {" a b\"\\$:,=", " a b\"\\$:,=", 1},
         {"gr\xc3\xbc\xc3\x9f dich", "gr\xc3\xbc\xc3\x9f dich", 1},
         {"gr\xc3\xbc\xc3\x9f dich", "gruss dich", 0},
+        /* RFC 4013 section 3, and letters composed in two ways */
+        {"I\xc2\xadX", "IX", 1},
+        {"\xc2\xaa", "a", 1},
+        {"IX", "\xe2\x85\xa8", 1},
+        {"USER", "user", 0},
+        {"gr\xc3\xbc\xc3\x9f\xc2\xa0"
+         "dich",
+         "gru\xcc\x88\xc3\x9f dich", 1},
+        {"\xf0\x9f\x94\x91", "\xf0\x9f\x94\x91", 1}, /* not of the Unicode that SASLprep knows */
+        /* no form: its bytes */
+        {"\xd8\xa7"
+         "1",
+         "\xd8\xa7"
+         "1",
+         1},
+        {"\xff\xfe", "\xff\xfe", 1},
+        {"\xff\xfe", "\xff\xfd", 0},
+        {"\xc2\xad", "\xc2\xad", 1},
+        {"\xc2\xad", "", 0},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
         struct scram_verifier v;
