@@ -95,6 +95,17 @@ def test_scram(relay, shared):
     assert unknown.returncode != 0 and "535" in unknown.stdout + unknown.stderr
 
 
+def test_a_password_is_one_however_it_is_typed(relay, shared):
+    """SASLprep (RFC 4013): of a client that prepares (gsasl) and of one that does not (smtplib)."""
+    relay.user("accents", "caf\u00e9 IX")
+    for typed in ("cafe\u0301 \u2168", "caf\u00e9\u00a0IX"):
+        said = gsasl(relay, shared, "accents", typed)
+        assert "235" in said.stdout + said.stderr, said.stdout + said.stderr
+        with relay.connect("submissions") as client:
+            plain = base64.b64encode(f"\0accents\0{typed}".encode()).decode()
+            assert client.docmd("AUTH", f"PLAIN {plain}")[0] == 235
+
+
 def test_scram_challenge_of_unknown_users_is_steady(relay):
     """The salt of a name is the same each time, whether the name exists or not."""
     def first_challenge(name):
