@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/encode.h"
-#include "base/encode.h"
 #include "tls/context.h"
 
 static X509 *certificate_of(const struct stream *s)
@@ -46,9 +45,7 @@ int tls_identity(const struct stream *s, struct tls_identity *out)
     OPENSSL_free(key);
     if (!hashed || write_fingerprint(digest, out->key) < 0)
         return -EIO;
-    /* A session that is resumed was verified when it began. */
-    out->verified =
-        SSL_get_verify_result(stream_ssl(s)) == X509_V_OK && X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
+    out->verified = SSL_get_verify_result(stream_ssl(s)) == X509_V_OK;
     return 0;
 }
 

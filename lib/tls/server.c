@@ -100,6 +100,17 @@ static int ticket_callback(SSL *ssl, unsigned char *name, unsigned char *iv, EVP
     return r;
 }
 
+/* SSL_CTX_set_session_ticket_cb.  A client's certificate is looked at in each session: since the one before it may have
+ * expired, or its authority be trusted no more, and a ticket keeps no chain to look again. */
+static SSL_TICKET_RETURN judge_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len,
+                                      SSL_TICKET_STATUS status, void *arg)
+{
+    bool opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+    if (!opened || SSL_SESSION_get0_peer(session) != NULL)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 static int sni_callback(SSL *ssl, int *alert, void *arg)
 {
     struct tls_server *server = arg;
@@ -173,6 +184,7 @@ static SSL_CTX *server_context(struct tls_server *server, const struct tls_certi
     SSL_CTX_set_num_tickets(ctx, 1);
     SSL_CTX_set_app_data(ctx, server);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_callback);
+    SSL_CTX_set_session_ticket_cb(ctx, NULL, judge_ticket, NULL);
     SSL_CTX_set_tlsext_servername_callback(ctx, sni_callback);
     SSL_CTX_set_tlsext_servername_arg(ctx, server);
     return ctx;

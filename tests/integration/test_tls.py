@@ -82,6 +82,17 @@ def test_any_worker_resumes_a_session(relay, newest):
         assert resumed
 
 
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_certificate_is_looked_at_in_each_session(relay, shared, newest):
+    """Nothing of it is taken from a ticket: it may have expired since."""
+    context = context_for(relay, shared.clients.issue("ticket@sender.test", file=f"ticket-{newest.value}"))
+    context.maximum_version = newest
+    _, session, _ = banner(relay, context)
+    for _ in range(4):
+        resumed, session, _ = banner(relay, context, session)
+        assert not resumed
+
+
 def test_tickets_outlive_a_reload(relay):
     context = context_for(relay)
     _, session, _ = banner(relay, context)
