@@ -80,8 +80,10 @@ static void describe_fds(const struct child *c, const struct child_inheritance *
     pass_fd(names, "ready", ready_fd);
     pass_fd(names, "serve", with->socket_fd);
     pass_fd(names, "lock", with->lock_fd);
-    if (c->program->listeners)
+    if (c->program->listeners) {
         pass_fd(names, "tickets", with->tickets_fd);
+        pass_fd(names, "limits", with->limits_fd);
+    }
     for (size_t i = 0; i < with->listeners->count; i++)
         if (gets(c, &with->listeners->items[i]))
             pass_fd(names, with->listeners->items[i].name, with->listeners->items[i].fd);
@@ -102,8 +104,10 @@ become(const struct child *c, const struct child_inheritance *with, int ready_fd
     keep_over_exec(ready_fd);
     keep_over_exec(with->socket_fd);
     keep_over_exec(with->lock_fd);
-    if (c->program->listeners)
+    if (c->program->listeners) {
         keep_over_exec(with->tickets_fd);
+        keep_over_exec(with->limits_fd);
+    }
     for (size_t i = 0; i < with->listeners->count; i++)
         if (gets(c, &with->listeners->items[i]))
             keep_over_exec(with->listeners->items[i].fd);

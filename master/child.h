@@ -49,7 +49,7 @@ struct child_inheritance {
     const struct listen_set *listeners;
     int socket_fd;  /* the socket it serves, -1 = none */
     int lock_fd;    /* -1 = none */
-    int tickets_fd; /* for those with listeners */
+    int tickets_fd, limits_fd; /* for those with listeners */
 };
 /* Forks and executes.  0 or -errno. */
 int child_start(struct child *c, const struct child_inheritance *with);

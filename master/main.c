@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -22,7 +23,7 @@
 
 #define LOCK_WAIT_MS 5000 /* the last programs of a suite whose master was killed need a moment to end */
 
-static struct master master = {.config_dir = "/etc/posthouse", .lock_fd = -1};
+static struct master master = {.config_dir = "/etc/posthouse", .lock_fd = -1, .limits_fd = -1};
 
 /* 0 = go on, otherwise the exit status plus one. */
 static int parse_options(int argc, char **argv)
@@ -196,6 +197,17 @@ static void on_tickets(void *arg)
     timer_set_ms(&master.tickets_timer, TICKETS_LIFETIME_MS);
 }
 
+/* It outlives every smtpd, so that a reload forgets nobody. */
+static int prepare_limits(void)
+{
+    master.limits_fd = memfd_create("smtpd-limits", MFD_CLOEXEC);
+    if (master.limits_fd >= 0)
+        return 0;
+    int r = -errno;
+    log_error("the memory in which smtpd counts sessions can not be had: %s; nothing was started", text_errno(r));
+    return r;
+}
+
 /* What smtpd's TLS needs of us: the keys of tickets, and an eye on the certificates. */
 static int prepare_tls(void)
 {
@@ -239,6 +251,8 @@ static void close_all(void)
         if (master.local_fds[i] > 0)
             close(master.local_fds[i]);
     loop_free(master.loop);
+    if (master.limits_fd >= 0)
+        close(master.limits_fd);
     if (master.lock_fd >= 0)
         close(master.lock_fd);
     configuration_free(&master.configuration);
@@ -256,7 +270,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     master.smtpd_slots = settings_workers(master.configuration.master.smtpd_workers);
     if ((r = open_log()) == 0 && (r = open_loop()) == 0 && (r = make_folders()) == 0 && (r = open_sockets()) == 0 &&
-        (r = prepare_tls()) == 0) {
+        (r = prepare_limits()) == 0 && (r = prepare_tls()) == 0) {
         say_who_we_are();
         r = master_start_children(&master);
         if (r == 0)

@@ -23,6 +23,7 @@ struct master {
     int local_fds[ROLE_COUNT]; /* sockets that programs serve */
     int lock_fd;
     struct tickets *tickets; /* the keys of all smtpd processes */
+    int limits_fd;           /* the memory in which they count together */
     struct timer tickets_timer;
     struct certificates certificates;
     struct child_list children;

@@ -25,7 +25,8 @@ static void start_child(struct child *c)
                                            .listeners = &m->listeners,
                                            .socket_fd = p->socket != NULL ? m->local_fds[p->role] : -1,
                                            .lock_fd = p->lock ? m->lock_fd : -1,
-                                           .tickets_fd = tickets_fd(m->tickets)};
+                                           .tickets_fd = tickets_fd(m->tickets),
+                                           .limits_fd = m->limits_fd};
     int r = child_start(c, &with);
     if (r == 0) {
         log_info("child started: program=%s, slot=%u, pid=%d", role_name(p->role), c->slot, (int)c->pid);
@@ -87,10 +88,10 @@ static void finish_some_retiring(const struct child *fresh)
 {
     struct child *c;
     unsigned retiring = 0;
-    TAILQ_FOREACH_REVERSE (c, &fresh->master->children, child_list, link)
-        if (c->program == fresh->program && c->slot == fresh->slot && c->state == CHILD_RETIRING &&
-            ++retiring > RETIRING_MAX)
-            finish_child(c, SIGTERM);
+    TAILQ_FOREACH_REVERSE(c, &fresh->master->children, child_list, link)
+    if (c->program == fresh->program && c->slot == fresh->slot && c->state == CHILD_RETIRING &&
+        ++retiring > RETIRING_MAX)
+        finish_child(c, SIGTERM);
 }
 
 static void retire_predecessors(struct child *fresh)

@@ -6,13 +6,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
 
 /* A region per process; at a reload the old processes finish beside the new ones. */
@@ -29,7 +27,7 @@ struct limits_sessions {
     _Atomic int32_t cells[ROWS][COLUMNS], network_cells[ROWS][COLUMNS], owner_cells[ROWS][COLUMNS];
 };
 
-/* The file.  Untouched pages take no room. */
+/* The memory.  Untouched pages take no room. */
 struct limits_table {
     uint64_t magic, key[4];
     _Atomic int64_t heartbeat_s[REGIONS]; /* CLOCK_MONOTONIC; 0 = no process */
@@ -283,21 +281,34 @@ static void on_heartbeat(void *arg)
     timer_set_ms(&limits->heartbeat, HEARTBEAT_MS);
 }
 
-/* The first process gives the file its size and keys. */
-static int table_prepare(int fd)
+/* For those who start at the same time.  Not OFD's: master hands the same open file to all. */
+static int set_lock(int memory, short type)
 {
-    uint64_t head[5] = {0};
+    struct flock whole = {.l_type = type, .l_whence = SEEK_SET};
+    while (fcntl(memory, F_SETLKW, &whole) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
+}
+
+/* The first process gives the table its size and keys. */
+static int table_map(int memory, struct limits_table **out)
+{
     struct stat st;
-    if (fstat(fd, &st) < 0)
+    if (fstat(memory, &st) < 0 || (st.st_size == 0 && ftruncate(memory, (off_t)sizeof(**out)) < 0))
         return -errno;
-    if (st.st_size == (off_t)sizeof(struct limits_table) && pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
-        head[0] == LIMITS_MAGIC)
-        return 0;
-    head[0] = LIMITS_MAGIC;
-    if (getrandom(head + 1, sizeof(head) - sizeof(head[0]), 0) < 0 || ftruncate(fd, 0) < 0 ||
-        ftruncate(fd, (off_t)sizeof(struct limits_table)) < 0)
+    if (st.st_size != 0 && st.st_size != (off_t)sizeof(**out))
+        return -EINVAL;
+    struct limits_table *table = mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (table == MAP_FAILED)
         return -errno;
-    return pwrite(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) ? 0 : -EIO;
+    if (table->magic != LIMITS_MAGIC && getrandom(table->key, sizeof(table->key), 0) != (ssize_t)sizeof(table->key)) {
+        munmap(table, sizeof(*table));
+        return -EIO;
+    }
+    table->magic = LIMITS_MAGIC;
+    *out = table;
+    return 0;
 }
 
 /* Takes a region that no living process has. */
@@ -316,40 +327,34 @@ static int region_claim(struct limits *limits)
     return -EAGAIN;
 }
 
-int limits_new(struct loop *l, const char *path, const struct limits_maxima *maxima, struct limits **out)
+static int take_place(struct limits *limits, struct loop *l, int memory)
 {
-    /* The lock is for those who start at the same time.  The mapping keeps the open file alive, and with it the lock,
-     * so it has to be given back by name. */
-    _cleanup_(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || flock(fd, LOCK_EX) < 0)
-        return -errno;
-    int r = table_prepare(fd);
-    if (r < 0)
-        return r;
+    int r = table_map(memory, &limits->table);
+    if (r == 0)
+        r = timer_init(&limits->heartbeat, l, on_heartbeat, limits);
+    if (r == 0)
+        r = region_claim(limits);
+    return r;
+}
+
+int limits_new(struct loop *l, int memory, const struct limits_maxima *maxima, struct limits **out)
+{
     struct limits *limits = calloc(1, sizeof(*limits));
     if (limits == NULL)
         return -ENOMEM;
     limits->maxima = *maxima;
-    void *mapped = mmap(NULL, sizeof(*limits->table), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (mapped == MAP_FAILED) {
-        r = -errno;
-        free(limits);
-        return r;
+    int r = set_lock(memory, F_WRLCK);
+    if (r == 0) {
+        r = take_place(limits, l, memory);
+        set_lock(memory, F_UNLCK);
     }
-    limits->table = mapped;
-    r = timer_init(&limits->heartbeat, l, on_heartbeat, limits);
-    if (r == 0)
-        r = region_claim(limits);
-    /* Closing the descriptor would not give it back: the mapping keeps the file open. */
-    if (flock(fd, LOCK_UN) < 0 && r == 0)
-        r = -errno;
     if (r < 0) {
         timer_deinit(&limits->heartbeat);
-        munmap(mapped, sizeof(*limits->table));
+        if (limits->table != NULL)
+            munmap(limits->table, sizeof(*limits->table));
         free(limits);
         return r;
     }
-    flock(fd, LOCK_UN);
     *out = limits;
     return 0;
 }

@@ -1,7 +1,8 @@
 /* limits: how many sessions and failed logins a client address has, and how many sessions its network or a credential,
  * counted over all smtpd processes.
  *
- * The counters stand in one file that every process maps.  They are a count-min sketch: an address adds to one cell in
+ * The counters stand in memory that master makes and every process maps; not in a file, as a page that a full disk has
+ * no room for would end the process that touches it.  They are a count-min sketch: an address adds to one cell in
  * each of two rows chosen by two keyed hashes, and its count is the smaller of the two.  So the table has a fixed size,
  * needs no locks, and an address can at worst be counted too high, by those few that share both its cells.  Sessions
  * are counted in a region per process; one that died without saying goodbye stops counting when its heartbeat ends.
@@ -27,8 +28,8 @@ struct limits_maxima {
 
 struct limits;
 
-/* Maps the file, making it when there is none; call it before chroot.  0 or -errno. */
-int limits_new(struct loop *l, const char *path, const struct limits_maxima *maxima, struct limits **out);
+/* memory: a memfd, empty before the first process; it stays the caller's.  0 or -errno. */
+int limits_new(struct loop *l, int memory, const struct limits_maxima *maxima, struct limits **out);
 void limits_free(struct limits *limits);
 
 /* Counts a new session: 0, or an enum limits_result (then it is not counted).  LIMITS_TOO_MANY only when nothing else

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -132,10 +133,12 @@ static int open_limits(struct service *s)
         .connections_per_minute = server.settings.connections_per_minute,
         .failed_logins_per_minute = server.settings.failed_logins_per_minute,
     };
-    _cleanup_(freep) char *path = text_format("%s/smtpd-limits", s->shared.run_directory);
-    int r = path != NULL ? limits_new(s->loop, path, &maxima, &server.limits) : -ENOMEM;
+    _cleanup_(fd_closep) int memory = service_take_fd(s, "limits");
+    if (memory < 0)
+        memory = memfd_create("smtpd-limits", MFD_CLOEXEC); /* started by hand: alone */
+    int r = memory >= 0 ? limits_new(s->loop, memory, &maxima, &server.limits) : -errno;
     if (r < 0)
-        log_error("%s/smtpd-limits: %s", s->shared.run_directory, text_errno(r));
+        log_error("the memory for counting sessions can not be had: %s", text_errno(r));
     return r;
 }
 

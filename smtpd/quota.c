@@ -179,8 +179,12 @@ int quota_take(const struct session *s, size_t recipients, struct quota_claim *c
 void quota_settle(struct server *server, struct quota_claim *claim, bool accepted)
 {
     for (enum usage_kind kind = 0; kind < USAGE_KINDS; kind++) {
-        if (claim->names[kind] != NULL && !accepted)
-            usage_give_back(server->usage, kind, claim->names[kind], claim->recipients);
+        int r = claim->names[kind] != NULL && !accepted
+                    ? usage_give_back(server->usage, kind, claim->names[kind], claim->recipients)
+                    : 0;
+        if (r < 0)
+            log_warning("a message of %s %s that was not accepted counts for it: %s", usage_kind_name(kind),
+                        claim->names[kind], text_errno(r));
         free(claim->names[kind]);
         claim->names[kind] = NULL;
     }

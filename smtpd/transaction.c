@@ -212,10 +212,15 @@ static void tell_client(struct transaction *t, const char *id, int result)
 
 static void settle_claim(struct transaction *t, const char *id, int result)
 {
+    int r = 0;
     if (t->once != NULL && result == 0)
-        once_finish(t->once, &t->claim, id);
+        r = once_finish(t->once, &t->claim, id);
     else if (t->once != NULL)
-        once_give_back(t->once, &t->claim);
+        r = once_give_back(t->once, &t->claim);
+    if (r < 0)
+        log_message(LOG_LEVEL_WARNING, id,
+                    "the key it was submitted with can not be kept: %s, it means nothing in %d s", text_errno(r),
+                    ONCE_PENDING_S);
     t->once = NULL;
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "store/mapped.h"
+#include "store/table.h"
 
 #define ONCE_MAGIC UINT64_C(0x3165636e6f687000)
 #define BUCKETS    65536
@@ -19,10 +19,10 @@ struct entry {
     char id[ONCE_ID_SIZE]; /* "" = claimed, not finished */
 };
 
-static const struct mapped_shape shape = {.entry_size = sizeof(struct entry), .buckets = BUCKETS, .ways = WAYS};
+static const struct table_shape shape = {.entry_size = sizeof(struct entry), .buckets = BUCKETS, .ways = WAYS};
 
 struct once {
-    struct mapped file;
+    struct table table;
 };
 
 int once_open(const char *path, struct once **out)
@@ -30,7 +30,7 @@ int once_open(const char *path, struct once **out)
     struct once *o = calloc(1, sizeof(*o));
     if (o == NULL)
         return -ENOMEM;
-    int r = mapped_open(&o->file, path, &shape, ONCE_MAGIC);
+    int r = table_open(&o->table, path, &shape, ONCE_MAGIC);
     if (r < 0) {
         once_close(o);
         return r;
@@ -43,7 +43,7 @@ void once_close(struct once *o)
 {
     if (o == NULL)
         return;
-    mapped_close(&o->file);
+    table_close(&o->table);
     free(o);
 }
 
@@ -54,9 +54,9 @@ static bool counts(const struct entry *e, int64_t now_s)
 }
 
 /* A free one, or the oldest. */
-static struct entry *find_room(struct once *o, const uint64_t fingerprint[2])
+static struct entry *find_room(struct once *o)
 {
-    struct entry *bucket = mapped_bucket(&o->file, fingerprint), *best = bucket;
+    struct entry *bucket = table_bucket(&o->table), *best = bucket;
     for (int i = 0; i < WAYS; i++) {
         if (bucket[i].fingerprint[0] == 0)
             return &bucket[i];
@@ -69,40 +69,43 @@ static struct entry *find_room(struct once *o, const uint64_t fingerprint[2])
 int once_claim(struct once *o, const char *owner, const char *key, struct once_claim *claim, char id[ONCE_ID_SIZE])
 {
     int64_t now_s = clock_wall_s();
-    int r = mapped_fingerprint(&o->file, owner, key, claim->fingerprint);
-    if (r < 0 || (r = mapped_lock(&o->file)) < 0)
+    int r = table_fingerprint(&o->table, owner, key, claim->fingerprint);
+    if (r < 0 || (r = table_begin(&o->table, claim->fingerprint)) < 0)
         return r;
-    struct entry *e = mapped_find(&o->file, claim->fingerprint);
+    struct entry *e = table_find(&o->table, claim->fingerprint);
     if (e != NULL && counts(e, now_s)) {
-        r = e->id[0] != '\0' ? ONCE_TAKEN : ONCE_PENDING;
+        int state = e->id[0] != '\0' ? ONCE_TAKEN : ONCE_PENDING;
         memcpy(id, e->id, ONCE_ID_SIZE);
         id[ONCE_ID_SIZE - 1] = '\0';
-    } else {
-        if (e == NULL)
-            e = find_room(o, claim->fingerprint);
-        *e = (struct entry){.fingerprint = {claim->fingerprint[0], claim->fingerprint[1]}, .time_s = now_s};
-        r = ONCE_CLAIMED;
+        table_end(&o->table, false);
+        return state;
     }
-    mapped_unlock(&o->file);
-    return r;
+    if (e == NULL)
+        e = find_room(o);
+    *e = (struct entry){.fingerprint = {claim->fingerprint[0], claim->fingerprint[1]}, .time_s = now_s};
+    r = table_end(&o->table, true);
+    return r < 0 ? r : ONCE_CLAIMED;
 }
 
-void once_finish(struct once *o, const struct once_claim *claim, const char *id)
+int once_finish(struct once *o, const struct once_claim *claim, const char *id)
 {
-    if (mapped_lock(&o->file) < 0)
-        return;
-    struct entry *e = mapped_find(&o->file, claim->fingerprint);
+    int r = table_begin(&o->table, claim->fingerprint);
+    if (r < 0)
+        return r;
+    struct entry *e = table_find(&o->table, claim->fingerprint);
     if (e != NULL)
         snprintf(e->id, sizeof(e->id), "%s", id);
-    mapped_unlock(&o->file);
+    return table_end(&o->table, e != NULL);
 }
 
-void once_give_back(struct once *o, const struct once_claim *claim)
+int once_give_back(struct once *o, const struct once_claim *claim)
 {
-    if (mapped_lock(&o->file) < 0)
-        return;
-    struct entry *e = mapped_find(&o->file, claim->fingerprint);
-    if (e != NULL && e->id[0] == '\0')
+    int r = table_begin(&o->table, claim->fingerprint);
+    if (r < 0)
+        return r;
+    struct entry *e = table_find(&o->table, claim->fingerprint);
+    bool ours = e != NULL && e->id[0] == '\0';
+    if (ours)
         *e = (struct entry){0};
-    mapped_unlock(&o->file);
+    return table_end(&o->table, ours);
 }

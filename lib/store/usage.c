@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "store/mapped.h"
+#include "store/table.h"
 
 #define USAGE_MAGIC    UINT64_C(0x3265676173757000)
 #define NAME_MAX_BYTES 512
@@ -28,10 +28,10 @@ struct entry {
     struct window windows[USAGE_PERIODS];
 };
 
-static const struct mapped_shape shape = {.entry_size = sizeof(struct entry), .buckets = BUCKETS, .ways = WAYS};
+static const struct table_shape shape = {.entry_size = sizeof(struct entry), .buckets = BUCKETS, .ways = WAYS};
 
 struct usage {
-    struct mapped file;
+    struct table table;
 };
 
 int usage_open(const char *path, struct usage **out)
@@ -39,7 +39,7 @@ int usage_open(const char *path, struct usage **out)
     struct usage *u = calloc(1, sizeof(*u));
     if (u == NULL)
         return -ENOMEM;
-    int r = mapped_open(&u->file, path, &shape, USAGE_MAGIC);
+    int r = table_open(&u->table, path, &shape, USAGE_MAGIC);
     if (r < 0) {
         usage_close(u);
         return r;
@@ -52,7 +52,7 @@ void usage_close(struct usage *u)
 {
     if (u == NULL)
         return;
-    mapped_close(&u->file);
+    table_close(&u->table);
     free(u);
 }
 
@@ -68,16 +68,16 @@ static int fingerprint_of(struct usage *u, enum usage_kind kind, const char *nam
     char folded[NAME_MAX_BYTES];
     size_t len = strlen(name);
     if (kind != USAGE_CREDENTIAL || len >= sizeof(folded))
-        return mapped_fingerprint(&u->file, usage_kind_name(kind), name, out);
+        return table_fingerprint(&u->table, usage_kind_name(kind), name, out);
     memcpy(folded, name, len + 1);
     text_lower(folded);
-    return mapped_fingerprint(&u->file, usage_kind_name(kind), folded, out);
+    return table_fingerprint(&u->table, usage_kind_name(kind), folded, out);
 }
 
 /* The frozen ones stay. */
 static struct entry *make(struct usage *u, const uint64_t fingerprint[2])
 {
-    struct entry *bucket = mapped_bucket(&u->file, fingerprint), *oldest = NULL;
+    struct entry *bucket = table_bucket(&u->table), *oldest = NULL;
     for (int i = 0; i < WAYS; i++)
         if (bucket[i].frozen_s == 0 && (oldest == NULL || bucket[i].used_s < oldest->used_s))
             oldest = &bucket[i];
@@ -156,32 +156,38 @@ static int64_t room_of(const struct entry *e, int what, const int64_t limits[USA
     return room;
 }
 
-/* Locks, finds or makes the entry, and brings it to the present.  0 or -errno; then nothing is locked. */
+/* Finds or makes the entry in the bucket that was read, and brings it to the present. */
+static struct entry *entry_of(struct usage *u, const uint64_t fingerprint[2], int64_t now_s)
+{
+    struct entry *e = table_find(&u->table, fingerprint);
+    if (e == NULL)
+        e = make(u, fingerprint);
+    pass_time(e, now_s);
+    return e;
+}
+
+/* Locks and finds the entry.  0 or -errno; then nothing is locked. */
 static int open_entry(struct usage *u, enum usage_kind kind, const char *name, int64_t now_s, struct entry **out)
 {
     uint64_t fingerprint[2];
     int r = fingerprint_of(u, kind, name, fingerprint);
-    if (r < 0 || (r = mapped_lock(&u->file)) < 0)
+    if (r < 0 || (r = table_begin(&u->table, fingerprint)) < 0)
         return r;
-    *out = mapped_find(&u->file, fingerprint);
-    if (*out == NULL)
-        *out = make(u, fingerprint);
-    pass_time(*out, now_s);
+    *out = entry_of(u, fingerprint, now_s);
     return 0;
 }
 
 int64_t usage_room(struct usage *u, enum usage_kind kind, const char *name, const struct usage_quota *quota,
                    int64_t wanted, struct usage_excess *excess)
 {
-    struct entry *e;
+    uint64_t fingerprint[2];
     int64_t now_s = clock_wall_s();
-    if (open_entry(u, kind, name, now_s, &e) < 0)
+    if (fingerprint_of(u, kind, name, fingerprint) < 0 || table_look(&u->table, fingerprint) < 0)
         return INT64_MAX;
-    int64_t room = 0;
-    if (room_of(e, MESSAGES, quota->messages, 1, now_s, excess) > 0)
-        room = room_of(e, RECIPIENTS, quota->recipients, wanted, now_s, excess);
-    mapped_unlock(&u->file);
-    return room;
+    const struct entry *e = entry_of(u, fingerprint, now_s);
+    return room_of(e, MESSAGES, quota->messages, 1, now_s, excess) > 0
+               ? room_of(e, RECIPIENTS, quota->recipients, wanted, now_s, excess)
+               : 0;
 }
 
 int usage_take(struct usage *u, enum usage_kind kind, const char *name, const struct usage_quota *quota,
@@ -192,24 +198,25 @@ int usage_take(struct usage *u, enum usage_kind kind, const char *name, const st
     int r = open_entry(u, kind, name, now_s, &e);
     if (r < 0)
         return r;
-    r = room_of(e, MESSAGES, quota->messages, 1, now_s, excess) < 1 ||
-        room_of(e, RECIPIENTS, quota->recipients, recipients, now_s, excess) < recipients;
-    if (r == 0) {
+    bool fits = room_of(e, MESSAGES, quota->messages, 1, now_s, excess) >= 1 &&
+                room_of(e, RECIPIENTS, quota->recipients, recipients, now_s, excess) >= recipients;
+    if (fits) {
         count(e, MESSAGES, 1);
         count(e, RECIPIENTS, recipients);
     }
-    mapped_unlock(&u->file);
-    return r;
+    r = table_end(&u->table, fits);
+    return r < 0 ? r : !fits;
 }
 
-void usage_give_back(struct usage *u, enum usage_kind kind, const char *name, uint32_t recipients)
+int usage_give_back(struct usage *u, enum usage_kind kind, const char *name, uint32_t recipients)
 {
     struct entry *e;
-    if (open_entry(u, kind, name, clock_wall_s(), &e) < 0)
-        return;
+    int r = open_entry(u, kind, name, clock_wall_s(), &e);
+    if (r < 0)
+        return r;
     count(e, MESSAGES, -1);
     count(e, RECIPIENTS, -(int64_t)recipients);
-    mapped_unlock(&u->file);
+    return table_end(&u->table, true);
 }
 
 int usage_read(struct usage *u, enum usage_kind kind, const char *name, struct usage_counts *out)
@@ -217,11 +224,10 @@ int usage_read(struct usage *u, enum usage_kind kind, const char *name, struct u
     uint64_t fingerprint[2];
     int64_t now_s = clock_wall_s();
     int r = fingerprint_of(u, kind, name, fingerprint);
-    if (r < 0 || (r = mapped_lock(&u->file)) < 0)
+    if (r < 0 || (r = table_look(&u->table, fingerprint)) < 0)
         return r;
-    const struct entry *found = mapped_find(&u->file, fingerprint);
+    const struct entry *found = table_find(&u->table, fingerprint);
     struct entry e = found != NULL ? *found : (struct entry){0};
-    mapped_unlock(&u->file);
     pass_time(&e, now_s);
     for (int p = 0; p < USAGE_PERIODS; p++) {
         out->messages[p] = count_of(&e, p, MESSAGES, now_s);
@@ -241,14 +247,14 @@ int usage_bounced(struct usage *u, const char *credential, uint32_t failures, co
         return r;
     count(e, BOUNCES, failures);
     int64_t bounced = count_of(e, USAGE_DAY, BOUNCES, now_s), all = count_of(e, USAGE_DAY, RECIPIENTS, now_s);
-    if (e->frozen_s == 0 && rule->percent > 0 && bounced >= rule->bounces && bounced * 100 >= rule->percent * all) {
+    bool freezes =
+        e->frozen_s == 0 && rule->percent > 0 && bounced >= rule->bounces && bounced * 100 >= rule->percent * all;
+    if (freezes)
         e->frozen_s = now_s;
-        r = 1;
-    }
     *now_bounced = (uint32_t)bounced;
     *now_recipients = (uint32_t)all;
-    mapped_unlock(&u->file);
-    return r;
+    r = table_end(&u->table, true);
+    return r < 0 ? r : freezes;
 }
 
 /* Without the lock, as it is asked with every message: what it may see of an entry that is just replaced is asked again
@@ -257,8 +263,9 @@ void usage_standing(struct usage *u, const char *credential, struct usage_standi
 {
     uint64_t fingerprint[2];
     *out = (struct usage_standing){0};
-    const struct entry *e =
-        fingerprint_of(u, USAGE_CREDENTIAL, credential, fingerprint) == 0 ? mapped_find(&u->file, fingerprint) : NULL;
+    if (fingerprint_of(u, USAGE_CREDENTIAL, credential, fingerprint) < 0 || table_look(&u->table, fingerprint) < 0)
+        return;
+    const struct entry *e = table_find(&u->table, fingerprint);
     if (e != NULL)
         *out = (struct usage_standing){.frozen_s = e->frozen_s, .void_us = e->void_us};
 }
@@ -270,23 +277,21 @@ int usage_void_sessions(struct usage *u, const char *credential)
     if (r < 0)
         return r;
     e->void_us = clock_wall_us();
-    mapped_unlock(&u->file);
-    return 0;
+    return table_end(&u->table, true);
 }
 
 int usage_thaw(struct usage *u, const char *credential)
 {
     uint64_t fingerprint[2];
     int r = fingerprint_of(u, USAGE_CREDENTIAL, credential, fingerprint);
-    if (r < 0 || (r = mapped_lock(&u->file)) < 0)
+    if (r < 0 || (r = table_begin(&u->table, fingerprint)) < 0)
         return r;
-    struct entry *e = mapped_find(&u->file, fingerprint);
-    r = e != NULL && e->frozen_s != 0 ? 0 : -ENOENT;
-    if (r == 0) {
+    struct entry *e = table_find(&u->table, fingerprint);
+    bool frozen = e != NULL && e->frozen_s != 0;
+    for (int p = 0; p < USAGE_PERIODS && frozen; p++)
+        e->windows[p].now[BOUNCES] = e->windows[p].before[BOUNCES] = 0;
+    if (frozen)
         e->frozen_s = 0;
-        for (int p = 0; p < USAGE_PERIODS; p++)
-            e->windows[p].now[BOUNCES] = e->windows[p].before[BOUNCES] = 0;
-    }
-    mapped_unlock(&u->file);
-    return r;
+    r = table_end(&u->table, frozen);
+    return r < 0 ? r : frozen ? 0 : -ENOENT;
 }

@@ -1,7 +1,7 @@
-/* usage: how much mail each credential, tenant, client and network sent in the last minute, hour and day, and how much of a
- * credential's bounced.
+/* usage: how much mail each credential, tenant, client and network sent in the last minute, hour and day, and how much
+ * of a credential's bounced.
  *
- * One file that smtpd, bounce and the admin command map: a hash table of fixed size, where the one that was not heard
+ * One file that smtpd, bounce and the admin command share: a hash table of fixed size, where the one that was not heard
  * of for longest makes room.  It outlives processes and, as the kernel writes it back when it likes, a dying machine
  * mostly. A period is a sliding one: what counts of the one before shrinks as the present one grows. */
 #ifndef POSTHOUSE_STORE_USAGE_H
@@ -30,7 +30,7 @@ struct usage_excess {
 
 struct usage;
 
-/* Maps the file, making it when there is none; call it before chroot.  0 or -errno. */
+/* Opens the file, making it when there is none; call it before chroot.  0 or -errno. */
 int usage_open(const char *path, struct usage **out);
 void usage_close(struct usage *u);
 
@@ -40,8 +40,8 @@ int64_t usage_room(struct usage *u, enum usage_kind kind, const char *name, cons
 /* Counts one message, unless it would be too much.  0; 1: not counted, excess tells why; -errno: not counted. */
 int usage_take(struct usage *u, enum usage_kind kind, const char *name, const struct usage_quota *quota,
                uint32_t recipients, struct usage_excess *excess);
-/* It was not accepted after all. */
-void usage_give_back(struct usage *u, enum usage_kind kind, const char *name, uint32_t recipients);
+/* It was not accepted after all.  0 or -errno. */
+int usage_give_back(struct usage *u, enum usage_kind kind, const char *name, uint32_t recipients);
 
 struct usage_counts {
     int64_t messages[USAGE_PERIODS], recipients[USAGE_PERIODS], bounces[USAGE_PERIODS];

@@ -9,7 +9,7 @@
 #include "base/net.h"
 #include "base/text.h"
 #include "log/log.h"
-#include "store/mapped.h"
+#include "store/table.h"
 
 #define THROTTLE_MAGIC UINT64_C(0x316c696166687000)
 #define NAME_MAX_BYTES 260 /* the longest account name */
@@ -23,11 +23,11 @@ struct entry {
     uint32_t failures, minute_failures;
 };
 
-static const struct mapped_shape shape = {.entry_size = sizeof(struct entry), .buckets = BUCKETS, .ways = WAYS};
+static const struct table_shape shape = {.entry_size = sizeof(struct entry), .buckets = BUCKETS, .ways = WAYS};
 
 struct throttle {
     struct throttle_limits limits;
-    struct mapped file;
+    struct table table;
 };
 
 int throttle_open(const char *path, const struct throttle_limits *limits, struct throttle **out)
@@ -36,7 +36,7 @@ int throttle_open(const char *path, const struct throttle_limits *limits, struct
     if (t == NULL)
         return -ENOMEM;
     t->limits = *limits;
-    int r = mapped_open(&t->file, path, &shape, THROTTLE_MAGIC);
+    int r = table_open(&t->table, path, &shape, THROTTLE_MAGIC);
     if (r < 0) {
         throttle_close(t);
         return r;
@@ -49,33 +49,24 @@ void throttle_close(struct throttle *t)
 {
     if (t == NULL)
         return;
-    mapped_close(&t->file);
+    table_close(&t->table);
     free(t);
 }
 
-/* -- whose failures.  Begun: the table is locked until end. */
-
-static int begin_address(struct throttle *t, const char *address, uint64_t fingerprint[2])
+static int fingerprint_address(const struct throttle *t, const char *address, uint64_t out[2])
 {
     struct net_address a;
     char text[NET_TEXT_MAX];
     const char *name = net_parse(address, 0, &a) == 0 ? net_format_client(&a, text) : address;
-    int r = mapped_fingerprint(&t->file, "address", name, fingerprint);
-    return r < 0 ? r : mapped_lock(&t->file);
+    return table_fingerprint(&t->table, "address", name, out);
 }
 
-static int begin_account(struct throttle *t, const char *account, uint64_t fingerprint[2])
+static int fingerprint_account(const struct throttle *t, const char *account, uint64_t out[2])
 {
     char folded[NAME_MAX_BYTES];
     snprintf(folded, sizeof(folded), "%s", account);
     text_lower(folded);
-    int r = mapped_fingerprint(&t->file, "account", folded, fingerprint);
-    return r < 0 ? r : mapped_lock(&t->file);
-}
-
-static void end(struct throttle *t)
-{
-    mapped_unlock(&t->file);
+    return table_fingerprint(&t->table, "account", folded, out);
 }
 
 /* Since then; a machine that started anew counts from nothing. */
@@ -87,14 +78,14 @@ static uint64_t passed_ms(uint64_t since_ms)
 
 static struct entry *find(struct throttle *t, const uint64_t fingerprint[2])
 {
-    struct entry *e = mapped_find(&t->file, fingerprint);
+    struct entry *e = table_find(&t->table, fingerprint);
     return e != NULL && passed_ms(e->last_ms) < t->limits.forget_ms ? e : NULL;
 }
 
 /* A free one, or the one that failed longest ago. */
-static struct entry *find_room(struct throttle *t, const uint64_t fingerprint[2])
+static struct entry *find_room(struct throttle *t)
 {
-    struct entry *bucket = mapped_bucket(&t->file, fingerprint), *best = bucket;
+    struct entry *bucket = table_bucket(&t->table), *best = bucket;
     for (int i = 0; i < WAYS; i++) {
         if (bucket[i].fingerprint[0] == 0)
             return &bucket[i];
@@ -109,9 +100,9 @@ static struct entry *find_or_add(struct throttle *t, const uint64_t fingerprint[
     struct entry *e = find(t, fingerprint);
     if (e != NULL)
         return e;
-    e = mapped_find(&t->file, fingerprint); /* its old failures are forgotten */
+    e = table_find(&t->table, fingerprint); /* its old failures are forgotten */
     if (e == NULL)
-        e = find_room(t, fingerprint);
+        e = find_room(t);
     *e = (struct entry){.fingerprint = {fingerprint[0], fingerprint[1]}};
     return e;
 }
@@ -126,7 +117,7 @@ static uint64_t delay_of(const struct throttle *t, unsigned failures)
     return delay < l->delay_max_ms ? delay : l->delay_max_ms;
 }
 
-static uint64_t count_failure(struct throttle *t, const uint64_t fingerprint[2])
+static uint64_t count_one(struct throttle *t, const uint64_t fingerprint[2])
 {
     struct entry *e = find_or_add(t, fingerprint);
     if (passed_ms(e->minute_ms) >= MINUTE_MS) {
@@ -139,42 +130,41 @@ static uint64_t count_failure(struct throttle *t, const uint64_t fingerprint[2])
     return delay_of(t, e->failures);
 }
 
-bool throttle_admits(struct throttle *t, const char *address)
-{
-    uint64_t fingerprint[2];
-    if (t->limits.failures_per_minute == 0)
-        return true;
-    if (begin_address(t, address, fingerprint) < 0)
-        return true; /* its failures wait for long */
-    const struct entry *e = find(t, fingerprint);
-    bool admitted =
-        e == NULL || e->minute_failures < t->limits.failures_per_minute || passed_ms(e->minute_ms) >= MINUTE_MS;
-    end(t);
-    return admitted;
-}
-
 /* What can not be counted waits longest: the safe side. */
-static uint64_t uncounted(const struct throttle *t, int r)
+static uint64_t count_failure(struct throttle *t, int r, const uint64_t fingerprint[2])
 {
+    uint64_t delay = 0;
+    if (r == 0)
+        r = table_begin(&t->table, fingerprint);
+    if (r == 0) {
+        delay = count_one(t, fingerprint);
+        r = table_end(&t->table, true);
+    }
+    if (r == 0)
+        return delay;
     log_warning("failed logins can not be counted: %s; answers to them wait %llu s", text_errno(r),
                 (unsigned long long)t->limits.delay_max_ms / 1000);
     return t->limits.delay_max_ms;
 }
 
+bool throttle_admits(struct throttle *t, const char *address)
+{
+    uint64_t fingerprint[2];
+    if (t->limits.failures_per_minute == 0 || fingerprint_address(t, address, fingerprint) < 0 ||
+        table_look(&t->table, fingerprint) < 0)
+        return true; /* what can not be counted waits */
+    const struct entry *e = find(t, fingerprint);
+    return e == NULL || e->minute_failures < t->limits.failures_per_minute || passed_ms(e->minute_ms) >= MINUTE_MS;
+}
+
 uint64_t throttle_failed(struct throttle *t, const char *address, const char *account)
 {
-    uint64_t fingerprint[2], by_account = 0;
-    int r = begin_address(t, address, fingerprint);
-    if (r < 0)
-        return uncounted(t, r);
-    uint64_t by_address = count_failure(t, fingerprint);
-    end(t);
+    uint64_t fingerprint[2];
+    int r = fingerprint_address(t, address, fingerprint);
+    uint64_t by_address = count_failure(t, r, fingerprint), by_account = 0;
     if (account[0] != '\0') {
-        r = begin_account(t, account, fingerprint);
-        if (r < 0)
-            return uncounted(t, r);
-        by_account = count_failure(t, fingerprint);
-        end(t);
+        r = fingerprint_account(t, account, fingerprint);
+        by_account = count_failure(t, r, fingerprint);
     }
     return by_address > by_account ? by_address : by_account;
 }
@@ -182,10 +172,12 @@ uint64_t throttle_failed(struct throttle *t, const char *address, const char *ac
 void throttle_succeeded(struct throttle *t, const char *account)
 {
     uint64_t fingerprint[2];
-    if (begin_account(t, account, fingerprint) < 0)
+    /* Most have never failed. */
+    if (fingerprint_account(t, account, fingerprint) < 0 || table_look(&t->table, fingerprint) < 0 ||
+        table_find(&t->table, fingerprint) == NULL || table_begin(&t->table, fingerprint) < 0)
         return;
-    struct entry *e = mapped_find(&t->file, fingerprint);
+    struct entry *e = table_find(&t->table, fingerprint);
     if (e != NULL)
         *e = (struct entry){0};
-    end(t);
+    table_end(&t->table, e != NULL);
 }

@@ -3,8 +3,8 @@
  * The first few failures are answered at once, each further one twice as late as the one before.  An account is never
  * locked: who knows the password gets in, whatever others try.  IPv6 clients count by their /64.
  *
- * One file that all auth processes map, so that neither a second one nor a reload makes a fresh start; the one of a few
- * neighbours that failed longest ago makes room. */
+ * One file that all auth processes share, so that neither a second one nor a reload makes a fresh start; the one of a
+ * few neighbours that failed longest ago makes room. */
 #ifndef POSTHOUSE_AUTH_THROTTLE_H
 #define POSTHOUSE_AUTH_THROTTLE_H
 
@@ -22,7 +22,7 @@ struct throttle_limits {
 
 struct throttle;
 
-/* Maps the file, making it when there is none; call it before chroot.  0 or -errno. */
+/* Opens the file, making it when there is none; call it before chroot.  0 or -errno. */
 int throttle_open(const char *path, const struct throttle_limits *limits, struct throttle **out);
 void throttle_close(struct throttle *t);
 

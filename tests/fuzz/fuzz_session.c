@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -120,12 +121,12 @@ static void require(bool holds, const char *what, const struct story *t)
     abort();
 }
 
-static void open_limits(const char *name, const struct limits_maxima *maxima, struct limits **out)
+static void open_limits(const struct limits_maxima *maxima, struct limits **out)
 {
-    char path[128];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    if (limits_new(loop, path, maxima, out) < 0 || unlink(path) < 0)
+    int memory = memfd_create("limits", MFD_CLOEXEC);
+    if (memory < 0 || limits_new(loop, memory, maxima, out) < 0)
         abort();
+    close(memory);
 }
 
 static void prepare(void)
@@ -142,9 +143,8 @@ static void prepare(void)
         abort();
     }
     buf_deinit(&errors);
-    open_limits("roomy", &(struct limits_maxima){.sessions = 1}, &roomy);
+    open_limits(&(struct limits_maxima){.sessions = 1}, &roomy);
     open_limits(
-        "crowded",
         &(struct limits_maxima){
             .sessions = 1, .sessions_per_address = 1, .connections_per_minute = 2, .failed_logins_per_minute = 2},
         &crowded);

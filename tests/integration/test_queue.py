@@ -2,6 +2,7 @@
 
 import json
 import re
+import smtplib
 import subprocess
 import time
 
@@ -200,6 +201,48 @@ def test_qmgr_killed_delivers_nothing_twice(relay):
     relay.wait_empty()
     time.sleep(1)
     assert len(relay.inbox.to("slow@example.test")) == 5
+
+
+def test_full_disk_ends_no_program(world):
+    """All that is kept is on it: what is counted of clients, logins, quotas and keys of submissions as well."""
+    inbox = world.sink("example.test")
+    relay = world.suite({"smtpd.conf": {"connections_per_minute": 1000, "failed_logins_per_minute": 1000,
+                                        "quota each": {"credentials": "*", "clients": "127.0.0.0/8", "messages_per_day": 1000}},
+                         "auth.conf": {"failure_delay": "1ms", "failure_delay_max": "1ms", "failures_per_minute": 0}})
+    relay.state.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", relay.state], capture_output=True).returncode != 0:
+        pytest.skip("a small file system can not be mounted here")
+    login = ("app@sender.test", "a password")
+
+    def submit(host):
+        """The code that one message of a client of its own ends with."""
+        with relay.connect("submission", login, source=world.network.address(host)) as client:
+            for code in (client.mail("app@sender.test")[0], client.rcpt("x@example.test")[0]):
+                if code != 250:
+                    return code
+            return client.data(f"From: app@sender.test\r\nIdempotency-Key: {host}\r\n\r\nText.\r\n".encode())[0]
+
+    try:
+        relay.start()
+        relay.user(*login)
+        assert submit(199) == 250
+        before, filler = relay.children(), relay.state / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], capture_output=True)
+        for host in range(200, 230):
+            with pytest.raises(smtplib.SMTPAuthenticationError):
+                relay.connect("submission", (f"nobody{host}", "x"), source=world.network.address(host)).close()
+            assert submit(host) == 452
+        assert relay.children() == before
+        relay.ctl("reload")
+        relay.wait_ready()
+        assert submit(230) == 452
+        filler.unlink()
+        assert submit(231) == 250
+        inbox.wait_to("x@example.test", count=2)
+        relay.stop()
+    finally:
+        relay.kill_everything()
+        subprocess.run(["umount", relay.state], check=True)
 
 
 def test_full_disk_leaves_the_mail_with_the_client(world):

@@ -17,7 +17,7 @@ import tempfile
 EXTERNAL = [
     (r"event2/", "PkgConfig::EVENT", {"lib/io"}),
     (r"openssl/ssl\.h", "PkgConfig::SSL", {"lib/tls"}),
-    (r"openssl/", "PkgConfig::SSL", {"lib/tls", "lib/store/mapped.c", "lib/store/scram.c", "lib/dkim", "dkim-signer", "smtpd/auth"}),
+    (r"openssl/", "PkgConfig::SSL", {"lib/tls", "lib/store/table.c", "lib/store/scram.c", "lib/dkim", "dkim-signer", "smtpd/auth"}),
     (r"sqlite3\.h", "PkgConfig::SQLITE", {"lib/store"}),
     (r"sasl/", "PkgConfig::SASL", {"smtpd/auth", "smtp-out"}),
     (r"ldns/", "PkgConfig::LDNS", {"lib/dns"}),

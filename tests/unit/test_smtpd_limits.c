@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -12,7 +13,7 @@
 #include "base/text.h"
 #include "smtpd/limits.h"
 
-static char path[64];
+static int memory;
 
 static struct net_address client(const char *text)
 {
@@ -24,14 +25,14 @@ static struct net_address client(const char *text)
 static struct limits *open_limits(struct loop *l, const struct limits_maxima *maxima)
 {
     struct limits *limits = NULL;
-    assert_int_equal(limits_new(l, path, maxima, &limits), 0);
+    assert_int_equal(limits_new(l, memory, maxima, &limits), 0);
     return limits;
 }
 
 static int setup(void **state)
 {
-    snprintf(path, sizeof(path), "/tmp/posthouse-limits-%d", (int)getpid());
-    unlink(path);
+    memory = memfd_create("limits", MFD_CLOEXEC);
+    assert_true(memory >= 0);
     clock_fake_set(1000000, 1);
     *state = loop_new();
     return 0;
@@ -40,7 +41,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     loop_free(*state);
-    return unlink(path);
+    return close(memory);
 }
 
 static void counts_over_processes(void **state)
