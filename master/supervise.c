@@ -88,10 +88,10 @@ static void finish_some_retiring(const struct child *fresh)
 {
     struct child *c;
     unsigned retiring = 0;
-    TAILQ_FOREACH_REVERSE(c, &fresh->master->children, child_list, link)
-    if (c->program == fresh->program && c->slot == fresh->slot && c->state == CHILD_RETIRING &&
-        ++retiring > RETIRING_MAX)
-        finish_child(c, SIGTERM);
+    TAILQ_FOREACH_REVERSE (c, &fresh->master->children, child_list, link)
+        if (c->program == fresh->program && c->slot == fresh->slot && c->state == CHILD_RETIRING &&
+            ++retiring > RETIRING_MAX)
+            finish_child(c, SIGTERM);
 }
 
 static void retire_predecessors(struct child *fresh)

@@ -129,12 +129,14 @@ static void log_outcome(const struct session *s, enum ipc_auth_result result, ui
                                         [AUTH_FAILED] = "failed",
                                         [AUTH_TEMPFAIL] = "try-later",
                                         [AUTH_MALFORMED] = "malformed",
-                                        [AUTH_NO_MECHANISM] = "no-mechanism",
-                                        [AUTH_NOBODY] = "nobody"};
+                                        [AUTH_NO_MECHANISM] = "no-mechanism"};
     const struct exchange *x = &s->exchange;
     if (result == AUTH_OK)
         log_info("login: client=%s, mechanism=%.40s, account=%s, tenant=%s, result=ok", s->client, s->mechanism,
                  x->credential, x->tenant);
+    else if (result == AUTH_NOBODY)
+        log_info("login: client=%s, mechanism=%.40s, account=%s, result=nobody, reason=%s", s->client, s->mechanism,
+                 x->account.asked, x->reason);
     else
         log_warning("login: client=%s, mechanism=%.40s, account=%s, result=%s, reason=%s, answer after %llu.%03llu s",
                     s->client, s->mechanism, x->account.asked, words[result], x->reason,
