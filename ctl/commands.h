@@ -18,11 +18,13 @@ int user_list(struct ctl *c, const struct args *a);
 int user_disable(struct ctl *c, const struct args *a);
 int user_enable(struct ctl *c, const struct args *a);
 int user_lane(struct ctl *c, const struct args *a);
-int user_usage(struct ctl *c, const struct args *a);
-int user_thaw(struct ctl *c, const struct args *a);
 int user_senders(struct ctl *c, const struct args *a);
 int user_certificate(struct ctl *c, const struct args *a);
 int user_remove(struct ctl *c, const struct args *a);
+/* usage.c */
+int user_usage(struct ctl *c, const struct args *a);
+int user_thaw(struct ctl *c, const struct args *a);
+int usage_show(struct ctl *c, const struct args *a);
 /* dkim.c */
 int dkim_generate(struct ctl *c, const struct args *a);
 int dkim_list(struct ctl *c, const struct args *a);

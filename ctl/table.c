@@ -27,6 +27,8 @@ const struct phrase phrases[] = {
     {"user thaw", "NAME...", NEEDS_SETTINGS, user_thaw,
      "Let credentials send again that were frozen as too much of their mail bounced"},
     {"user remove", "NAME...", NEEDS_SETTINGS, user_remove, "Remove credentials"},
+    {"usage", "KIND NAME...", NEEDS_SETTINGS, usage_show,
+     "Show what a tenant, client or network sent in the last minute, hour and day, where a quota counts it"},
     {"dkim generate", "DOMAIN [SELECTOR] [--bits BITS]", NEEDS_SETTINGS, dkim_generate,
      "Make an RSA and an Ed25519 key for a domain and add them to the key table"},
     {"dkim list", "", NEEDS_SETTINGS, dkim_list, "List the keys of the key table"},

@@ -7,14 +7,14 @@
 
 #include "base/text.h"
 #include "ctl/commands.h"
+#include "ctl/credentials.h"
 #include "ctl/listing.h"
 #include "ctl/password.h"
 #include "mail/senders.h"
 #include "settings/auth.h"
 #include "store/credentials.h"
-#include "store/usage.h"
 
-static int open_database(struct ctl *c, struct credentials **out)
+int ctl_credentials_open(struct ctl *c, struct credentials **out)
 {
     const char *path = c->shared.credentials_database;
     int status = ctl_make_folder(c, path, c->shared.auth_user, NULL);
@@ -40,36 +40,6 @@ static int outcome(const char *name, int r)
     default:
         return ctl_say(CTL_FAILED, "%s: %s; nothing was changed", name, text_errno(r));
     }
-}
-
-/* Where smtpd and bounce count what each sends.  NULL: not there yet, so nobody is frozen, or *r tells. */
-static struct usage *open_usage(const struct ctl *c, int *r)
-{
-    struct usage *usage = NULL;
-    char *path = text_format("%s/usage", c->shared.state_directory);
-    *r = path == NULL ? -ENOMEM : access(path, F_OK) < 0 ? 0 : usage_open(path, &usage);
-    free(path);
-    return usage;
-}
-
-static int64_t frozen_since_s(struct usage *usage, const char *name)
-{
-    struct usage_standing standing = {0};
-    if (usage != NULL)
-        usage_standing(usage, name, &standing);
-    return standing.frozen_s;
-}
-
-/* What was changed counts at once: open sessions have to log in again before their next message. */
-static void void_sessions(const struct ctl *c, const char *name)
-{
-    int r;
-    struct usage *usage = open_usage(c, &r);
-    if (usage != NULL)
-        r = usage_void_sessions(usage, name);
-    if (r < 0)
-        ctl_note(c, "%s/usage: %s: sessions that are open go on as they are", c->shared.state_directory, text_errno(r));
-    usage_close(usage);
 }
 
 static int iterations(const struct ctl *c, unsigned *out)
@@ -184,7 +154,7 @@ static int check_new(struct credentials *db, const struct args *a)
 int user_add(struct ctl *c, const struct args *a)
 {
     struct credentials *db = NULL;
-    int status = open_database(c, &db);
+    int status = ctl_credentials_open(c, &db);
     if (status == CTL_OK)
         status = check_new(db, a);
     if (status == CTL_OK)
@@ -199,7 +169,7 @@ int user_passwd(struct ctl *c, const struct args *a)
 {
     struct credentials *db = NULL;
     struct credential row;
-    int status = open_database(c, &db);
+    int status = ctl_credentials_open(c, &db);
     if (status == CTL_OK) {
         int r = credentials_lookup(db, args_at(a, 0), &row);
         status = outcome(args_at(a, 0), r == 0 ? -ENOENT : r == 1 ? 0 : r);
@@ -207,7 +177,7 @@ int user_passwd(struct ctl *c, const struct args *a)
     if (status == CTL_OK)
         status = with_new_password(c, a, db, store_changed);
     if (status == CTL_OK) {
-        void_sessions(c, args_at(a, 0));
+        ctl_void_sessions(c, args_at(a, 0));
         ctl_note(c, "credential %s has another password", args_at(a, 0));
     }
     credentials_free(db);
@@ -233,7 +203,7 @@ static int show_row(const struct credential *row, void *arg)
     listing_text(l, row->tenant);
     listing_text(l, row->bulk ? "bulk" : "transactional");
     listing_bool(l, row->enabled);
-    listing_time(l, frozen_since_s(u->usage, row->name));
+    listing_time(l, ctl_frozen_since_s(u->usage, row->name));
     listing_time(l, row->created_s);
     listing_time(l, row->changed_s);
     listing_text(l, row->senders);
@@ -248,7 +218,7 @@ int user_list(struct ctl *c, const struct args *a)
     int unreadable, r = credentials_open_reader(c->shared.credentials_database, &db);
     if (r < 0 && r != -ENOENT)
         return ctl_say(CTL_FAILED, "%s: %s", c->shared.credentials_database, text_errno(r));
-    l.usage = open_usage(c, &unreadable);
+    l.usage = ctl_usage_open(c, &unreadable);
     if (unreadable < 0)
         ctl_note(c, "%s/usage: %s: who is frozen is not shown", c->shared.state_directory, text_errno(unreadable));
     listing_begin(&l.listing, stdout, c->json, columns);
@@ -263,11 +233,11 @@ int user_lane(struct ctl *c, const struct args *a)
 {
     struct credentials *db = NULL;
     const char *name = args_at(a, 0), *lane = args_at(a, 1);
-    int bulk = lane_of(lane), status = bulk < 0 ? refuse_lane(lane) : open_database(c, &db);
+    int bulk = lane_of(lane), status = bulk < 0 ? refuse_lane(lane) : ctl_credentials_open(c, &db);
     if (status == CTL_OK)
         status = outcome(name, credentials_set_bulk(db, name, bulk == 1));
     if (status == CTL_OK) {
-        void_sessions(c, name);
+        ctl_void_sessions(c, name);
         ctl_note(c, "mail of credential %s is %s", name, lane);
     }
     credentials_free(db);
@@ -301,11 +271,11 @@ int user_senders(struct ctl *c, const struct args *a)
     else if (mail_senders_check(buf_str(&senders), wrong, sizeof(wrong)) < 0)
         status = refuse_sender(wrong);
     if (status == CTL_OK)
-        status = open_database(c, &db);
+        status = ctl_credentials_open(c, &db);
     if (status == CTL_OK)
         status = outcome(name, credentials_set_senders(db, name, buf_str(&senders)));
     if (status == CTL_OK) {
-        void_sessions(c, name);
+        ctl_void_sessions(c, name);
         ctl_note(c, "credential %s may send as %s", name, senders.len > 0 ? buf_str(&senders) : "anybody");
     }
     credentials_free(db);
@@ -364,7 +334,7 @@ static int change_certificate(struct ctl *c, struct credentials *db, const struc
     if (r == -ENOENT && removes)
         return ctl_say(CTL_FAILED, "%s: no such certificate of credential %s", fingerprint, name);
     if (r == 0 && removes)
-        void_sessions(c, name);
+        ctl_void_sessions(c, name);
     if (r == 0)
         ctl_note(c, removes ? "the certificate no longer logs in as %s" : "the certificate logs in as %s", name);
     return outcome(name, r);
@@ -373,7 +343,7 @@ static int change_certificate(struct ctl *c, struct credentials *db, const struc
 int user_certificate(struct ctl *c, const struct args *a)
 {
     struct credentials *db = NULL;
-    int status = open_database(c, &db);
+    int status = ctl_credentials_open(c, &db);
     if (status == CTL_OK)
         status = a->count > 1 ? change_certificate(c, db, a) : list_certificates(c, db, args_at(a, 0));
     credentials_free(db);
@@ -394,14 +364,14 @@ static int change_each(struct ctl *c, const struct args *a, int (*change)(struct
                        const char *done)
 {
     struct credentials *db = NULL;
-    int status = open_database(c, &db);
+    int status = ctl_credentials_open(c, &db);
     for (size_t i = 0; db != NULL && i < a->count; i++) {
         int one = outcome(a->positional[i], change(db, a->positional[i]));
         if (one != CTL_OK) {
             status = one;
             continue;
         }
-        void_sessions(c, a->positional[i]);
+        ctl_void_sessions(c, a->positional[i]);
         ctl_note(c, "credential %s %s", a->positional[i], done);
     }
     credentials_free(db);
@@ -416,83 +386,6 @@ int user_disable(struct ctl *c, const struct args *a)
 int user_enable(struct ctl *c, const struct args *a)
 {
     return change_each(c, a, set_enabled, "enabled");
-}
-
-static const struct listing_column usage_columns[] = {
-    {"name", "NAME", 24},
-    {"messages_minute", "MESSAGES/MIN", 12},
-    {"messages_hour", "HOUR", 8},
-    {"messages_day", "DAY", 8},
-    {"recipients_minute", "RECIPIENTS/MIN", 14},
-    {"recipients_hour", "HOUR", 8},
-    {"recipients_day", "DAY", 8},
-    {"bounces_day", "BOUNCES/DAY", 11},
-    {"frozen", "FROZEN", 19},
-    {NULL, NULL, 0},
-};
-
-static int show_usage(const struct credential *row, void *arg)
-{
-    struct user_listing *u = arg;
-    struct usage_counts counts = {0};
-    int r = u->usage != NULL ? usage_read(u->usage, USAGE_CREDENTIAL, row->name, &counts) : 0;
-    listing_text(&u->listing, row->name);
-    for (int p = 0; p < USAGE_PERIODS; p++)
-        listing_number(&u->listing, counts.messages[p]);
-    for (int p = 0; p < USAGE_PERIODS; p++)
-        listing_number(&u->listing, counts.recipients[p]);
-    listing_number(&u->listing, counts.bounces[USAGE_DAY]);
-    listing_time(&u->listing, frozen_since_s(u->usage, row->name));
-    return r == -ENOENT ? 0 : r;
-}
-
-static int show_usage_of(struct credentials *db, const char *name, struct user_listing *l)
-{
-    struct credential row;
-    int r = credentials_lookup(db, name, &row);
-    return outcome(name, r == 0 ? -ENOENT : r < 0 ? r : show_usage(&row, l));
-}
-
-int user_usage(struct ctl *c, const struct args *a)
-{
-    struct credentials *db = NULL;
-    struct user_listing l = {0};
-    int r, status = open_database(c, &db);
-    if (status != CTL_OK)
-        return status;
-    l.usage = open_usage(c, &r);
-    if (r < 0) {
-        credentials_free(db);
-        return ctl_say(CTL_FAILED, "%s/usage: %s", c->shared.state_directory, text_errno(r));
-    }
-    listing_begin(&l.listing, stdout, c->json, usage_columns);
-    for (size_t i = 0; i < a->count; i++) {
-        int one = show_usage_of(db, a->positional[i], &l);
-        status = one != CTL_OK ? one : status;
-    }
-    if (a->count == 0)
-        r = credentials_list(db, show_usage, &l);
-    listing_end(&l.listing);
-    credentials_free(db);
-    usage_close(l.usage);
-    return r < 0 ? ctl_say(CTL_FAILED, "%s: %s", c->shared.credentials_database, text_errno(r)) : status;
-}
-
-int user_thaw(struct ctl *c, const struct args *a)
-{
-    int r, status = CTL_OK;
-    struct usage *usage = open_usage(c, &r);
-    if (r < 0)
-        return ctl_say(CTL_FAILED, "%s/usage: %s", c->shared.state_directory, text_errno(r));
-    for (size_t i = 0; i < a->count; i++) {
-        r = usage != NULL ? usage_thaw(usage, a->positional[i]) : -ENOENT;
-        if (r == 0)
-            ctl_note(c, "credential %s may send again", a->positional[i]);
-        else
-            status = ctl_say(CTL_FAILED, "%s: %s", a->positional[i], r == -ENOENT ? "is not frozen" : text_errno(r));
-    }
-    usage_close(usage);
-    return status;
 }
 
 int user_remove(struct ctl *c, const struct args *a)

@@ -231,8 +231,15 @@ def test_networks_count_all_their_clients(world):
 
     assert [send_from(host)[0] for host in (200, 201, 200)] == [250] * 3
     code, reply = send_from(201)
-    assert code == 450 and f"network {world.network.address(200)}/31 may send 3 messages a day" in reply
+    network = f"{world.network.address(200)}/31"
+    assert code == 450 and f"network {network} may send 3 messages a day" in reply
+    row, = json.loads(relay.ctl("usage", "network", network, "--json").stdout)
+    assert (row["name"], row["messages_day"], row["recipients_day"]) == (network, 3, 3)
     assert [send_from(host)[0] for host in (203, 203, 202)] == [250, 450, 250]
+    rows = json.loads(relay.ctl("usage", "client", *map(world.network.address, (203, 202)), "--json").stdout)
+    assert [row["messages_day"] for row in rows] == [1, 0], "no quota counts the other"
+    assert relay.ctl("usage", "planet", "earth", check=False).returncode == 2
+    assert relay.ctl("usage", "client", "somebody", check=False).returncode == 2
 
 
 def test_sessions_that_finish_together_do_not_exceed_a_quota(relay):
