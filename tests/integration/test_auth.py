@@ -125,14 +125,8 @@ def test_scram_challenge_of_unknown_users_is_steady(relay):
 
 
 def test_unknown_user_looks_like_wrong_password(relay):
-    answers, times = [], []
-    for name in ("plain", "ghost"):
-        begin = time.monotonic()
-        answers.append(login(relay, "PLAIN", name, "wrong"))
-        times.append(time.monotonic() - begin)
-    assert answers[0] == answers[1]
-    # Both hash: same order of magnitude.  The exact comparison belongs to the bench.
-    assert max(times) < 10 * min(times) + 0.5, times
+    """That both derive a key is unit.auth_exchange's to show."""
+    assert login(relay, "PLAIN", "plain", "wrong") == login(relay, "PLAIN", "ghost", "wrong")
 
 
 def test_only_verifiers_are_stored(relay):
@@ -188,15 +182,19 @@ def test_failures_are_answered_later_and_later(shared):
     relay = shared.suite({"smtpd.conf": {"failed_logins_per_minute": 0},
                           "auth.conf": {"failures_free": 1, "failure_delay": "1s"}}).start()
     relay.user("plain", "simple")
-    seconds = []
-    for _ in range(3):
+    for wait_s in (0, 1, 2):
         begin = time.monotonic()
         assert login(relay, "PLAIN", "plain", "no")[0] == 535
-        seconds.append(time.monotonic() - begin)
-    assert seconds[0] < 1 <= seconds[1] < 2 <= seconds[2] < 4, seconds
-    begin = time.monotonic()
-    assert login(relay, "PLAIN", "plain", "simple")[0] == 235
-    assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin >= wait_s
+        relay.wait_log(rf"login: .*reason=wrong password, answer after {wait_s}\.000 s")
+    relay.ctl("reload")
+    with relay.connect("submissions") as guessing:
+        guessing.send(f"AUTH PLAIN {base64.b64encode(b'{}plain{}no'.replace(b'{}', bytes(1))).decode()}\r\n")
+        relay.wait_log(r"login: .*reason=wrong password, answer after 4\.000 s")
+        assert login(relay, "PLAIN", "plain", "simple")[0] == 235
+        assert guessing.getreply()[0] == 535
+    answers = [line for line in relay.log_lines(r"smtpd\[\d+\]: auth: ") if "result=" in line]
+    assert "result=ok" in answers[-2] and "result=failed" in answers[-1], "a right password is not delayed"
 
 
 def test_database_of_an_older_version_is_brought_up_to_date(world):
