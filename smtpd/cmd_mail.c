@@ -3,6 +3,8 @@
  *
  *     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
  */
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/text.h"
 #include "mail/date.h"
@@ -93,6 +95,29 @@ static bool check_quota(struct session *s, int64_t *room)
     return false;
 }
 
+static void accept_sender(struct session *s)
+{
+    session_reply(s, 250, "2.1.0", "sender ok");
+}
+
+/* A notice about the message could not be delivered there.  RFC 7505 section 4.2. */
+static void domain_answered(void *arg, const struct ipc_domain_checked *answer)
+{
+    struct session *s = arg;
+    s->domain_question = NULL;
+    s->phase = SESSION_COMMAND;
+    if (answer != NULL && answer->status == ROUTE_FAILED) {
+        bool null_mx = strcmp(answer->enhanced, "5.1.10") == 0;
+        session_decline(s, 550, null_mx ? "5.7.27" : "5.1.8", "<%.256s> no notice could reach this sender: %.256s",
+                        s->transaction->mail.from.text, answer->reply);
+        transaction_end(s);
+    } else {
+        accept_sender(s);
+    }
+    if (s->phase == SESSION_COMMAND)
+        session_resume(s, SESSION_COMMAND);
+}
+
 void cmd_mail(struct session *s, char *argument)
 {
     struct smtp_mail mail;
@@ -124,5 +149,6 @@ void cmd_mail(struct session *s, char *argument)
         return;
     }
     s->transaction->room = room;
-    session_reply(s, 250, "2.1.0", "sender ok");
+    if (!s->listener->check_sender_domain || !command_ask_domain(s, &mail.from, domain_answered))
+        accept_sender(s);
 }

@@ -7,18 +7,14 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/clock.h"
 #include "base/text.h"
 #include "smtpd/command.h"
-#include "smtpd/domains.h"
 #include "smtpd/quota.h"
 #include "log/log.h"
 #include "smtpd/transaction.h"
 
 /* So many a client may send that does not look at our replies before it has sent all; more are errors. */
 enum { OVERSHOOT_MAX = 1000 };
-
-enum { DOMAIN_PATIENCE_MS = 5000 }; /* a client waits as long for each recipient */
 
 /* 5.7.1 and not 5.1.1: it is this relay's policy that stands in the way, and not every address on the list is a bad one
  * (complaints, entries by hand).  The class of the reply that put it there is told in the text. */
@@ -118,33 +114,20 @@ static void domain_answered(void *arg, const struct ipc_domain_checked *answer)
         session_resume(s, SESSION_COMMAND);
 }
 
-void command_rcpt_unasked(struct session *s)
-{
-    domains_cancel(s->domain_question);
-    domain_answered(s, NULL);
-}
-
-/* true: the answer comes later.  RFC 5321 section 5.1, RFC 7505 section 4.1. */
+/* true: the answer comes later. */
 static bool ask_domain(struct session *s, const struct smtp_rcpt *rcpt)
 {
-    const struct domain_subject subject = {.domain = mail_address_domain(&rcpt->to),
-                                           .tenant = session_tenant(s),
-                                           .sender = s->transaction->mail.from.text};
-    if (!s->listener->check_recipient_domains || s->server->domains == NULL)
+    if (!s->listener->check_recipient_domains || is_postmaster(&rcpt->to))
         return false;
     s->asked_rcpt = malloc(sizeof(*rcpt));
     if (s->asked_rcpt == NULL)
         return false;
     *s->asked_rcpt = *rcpt;
-    if (domains_ask(s->server->domains, &subject, domain_answered, s, &s->domain_question) < 0) {
-        free(s->asked_rcpt);
-        s->asked_rcpt = NULL;
-        return false;
-    }
-    s->domain_until_ms = clock_mono_ms() + DOMAIN_PATIENCE_MS;
-    session_check_by(s, s->domain_until_ms);
-    session_wait(s, SESSION_DOMAIN_WAIT);
-    return true;
+    if (command_ask_domain(s, &rcpt->to, domain_answered))
+        return true;
+    free(s->asked_rcpt);
+    s->asked_rcpt = NULL;
+    return false;
 }
 
 void cmd_rcpt(struct session *s, char *argument)

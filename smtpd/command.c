@@ -2,8 +2,13 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "log/log.h"
+#include "smtpd/domains.h"
+#include "smtpd/transaction.h"
+
+enum { DOMAIN_PATIENCE_MS = 5000 }; /* a client waits as long for each question */
 
 enum {
     NEEDS_HELLO = 1,
@@ -58,6 +63,27 @@ static void command_unknown(struct session *s, char *line)
     } else {
         session_refuse(s, 500, "5.5.2", "command not recognised");
     }
+}
+
+bool command_ask_domain(struct session *s, const struct mail_address *address,
+                        void (*answered)(void *session, const struct ipc_domain_checked *answer))
+{
+    const struct domain_subject subject = {
+        .domain = mail_address_domain(address), .tenant = session_tenant(s), .sender = s->transaction->mail.from.text};
+    if (s->server->domains == NULL || subject.domain[0] == '\0' ||
+        domains_ask(s->server->domains, &subject, answered, s, &s->domain_question) < 0)
+        return false;
+    s->domain_answered = answered;
+    s->domain_until_ms = clock_mono_ms() + DOMAIN_PATIENCE_MS;
+    session_check_by(s, s->domain_until_ms);
+    session_wait(s, SESSION_DOMAIN_WAIT);
+    return true;
+}
+
+void command_domain_unasked(struct session *s)
+{
+    domains_cancel(s->domain_question);
+    s->domain_answered(s, NULL);
 }
 
 void command_refuse_argument(struct session *s, int result, const char *bad_address,

@@ -11,8 +11,12 @@ void command_run(struct session *s, char *line, size_t len);
 void command_auth_response(struct session *s, char *line, size_t len);
 /* The exchange is over, without an answer of auth. */
 void command_auth_give_up(struct session *s);
-/* Nobody told whether the domain of the recipient takes mail. */
-void command_rcpt_unasked(struct session *s);
+/* Asks whether a domain takes mail.  true: answered comes later, with NULL when nobody could tell in time; it ends the
+ * wait.  RFC 5321 section 5.1, RFC 7505. */
+bool command_ask_domain(struct session *s, const struct mail_address *address,
+                        void (*answered)(void *session, const struct ipc_domain_checked *answer));
+/* The time for it is over. */
+void command_domain_unasked(struct session *s);
 /* Content after DATA: consumes what belongs to the message. */
 void command_data_content(struct session *s, struct buf *in);
 

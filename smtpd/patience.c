@@ -153,7 +153,7 @@ void session_on_clock(void *arg)
     if (s->phase == SESSION_HUSH && now >= s->greet_at_ms)
         session_greet(s);
     else if (s->phase == SESSION_DOMAIN_WAIT && now >= s->domain_until_ms)
-        command_rcpt_unasked(s);
+        command_domain_unasked(s);
     if (s->phase == SESSION_CLOSING)
         return;
     if (s->phase == SESSION_HUSH) {

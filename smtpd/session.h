@@ -77,9 +77,11 @@ struct session {
     char mechanism[32];         /* of the login under way */
     struct auth_exchange *exchange;
     struct transaction *transaction; /* NULL between messages */
-    struct smtp_rcpt *asked_rcpt;    /* SESSION_DOMAIN_WAIT: the recipient, … */
+    /* SESSION_DOMAIN_WAIT: what is asked, where the answer goes, and when there is none. */
     struct domain_question *domain_question;
-    uint64_t domain_until_ms; /* … and when it is taken unasked */
+    void (*domain_answered)(void *session, const struct ipc_domain_checked *answer);
+    uint64_t domain_until_ms;
+    struct smtp_rcpt *asked_rcpt; /* whose domain it is; NULL = the sender's */
     unsigned commands, errors, failed_logins, accepted;
     const char *ending;     /* the next command gets 421 with these words and is not carried out; NULL = it is */
     const char *end_reason; /* for the log; NULL = as the stream says */

@@ -115,6 +115,8 @@ static const struct conf_param listener_params[] = {
      "and in From; empty = any"},
     {"add_missing_from", CONF_BOOL, AT_LISTENER(add_missing_from), "no", 0, 0, NULL,
      "A submission without From, or with several authors and no Sender, gets one with the envelope sender's address"},
+    {"check_sender_domain", CONF_BOOL, AT_LISTENER(check_sender_domain), "no", 0, 0, NULL,
+     "Mail whose sender's domain does not exist, or says that it takes no mail, is refused: no notice could reach it"},
     {"check_recipient_domains", CONF_BOOL, AT_LISTENER(check_recipient_domains), "no", 0, 0, NULL,
      "Recipients whose domain does not exist, or says that it takes no mail, are refused at once and not by a notice"},
     {"lane", CONF_ENUM, AT_LISTENER(lane), "transactional", 0, 0, lanes,

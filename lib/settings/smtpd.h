@@ -20,7 +20,7 @@ struct settings_listener {
     struct conf_addresses address;
     int tls;  /* enum listener_tls */
     int auth; /* enum listener_auth */
-    bool auth_without_tls, client_certificates, check_recipient_domains;
+    bool auth_without_tls, client_certificates, check_sender_domain, check_recipient_domains;
     int role; /* enum listener_role */
     struct conf_networks trusted_networks;
     char *tenant;  /* of mail that comes without authentication */

@@ -194,6 +194,13 @@ static void check_sender(const struct story *t, const struct injection *i)
             "the sender is one that this client may use", t);
 }
 
+/* By memory_domains.h. */
+static bool is_gone(const char *address)
+{
+    const char *at = strrchr(address, '@');
+    return at != NULL && at[1] == 'g';
+}
+
 static void on_committed(void *arg, const struct injection *i, uint32_t flags, int result)
 {
     struct story *t = arg;
@@ -203,10 +210,9 @@ static void on_committed(void *arg, const struct injection *i, uint32_t flags, i
     require(login || (t->more & LOGIN_NEEDED) == 0, "a message has the login that it needs", t);
     require(!login || t->auth.ok > 0 || (t->choices & XCLIENT), "a message has no login that was not", t);
     check_sender(t, i);
-    for (size_t k = 0; k < i->envelope.recipient_count && (t->world & DOMAINS); k++) {
-        const char *at = strrchr(i->envelope.recipients[k].address, '@');
-        require(at == NULL || at[1] != 'g', "no recipient's domain takes no mail", t);
-    }
+    for (size_t k = 0; k < i->envelope.recipient_count && (t->world & DOMAINS); k++)
+        require(!is_gone(i->envelope.recipients[k].address), "every recipient's domain takes mail", t);
+    require((t->world & DOMAINS) == 0 || !is_gone(i->envelope.sender), "the sender's domain takes mail", t);
     t->recipients += (unsigned)i->envelope.recipient_count;
     t->queued++;
     if (t->world & QUOTAS)
@@ -254,7 +260,7 @@ static struct server *set_up(struct story *t)
                        : t->choices & FEW_KEYWORDS ? LISTENER_AUTH_NO
                                                    : LISTENER_AUTH_OPTIONAL;
     t->listener.tls = begins_with_tls(t) ? LISTENER_TLS_IMPLICIT : LISTENER_TLS_STARTTLS;
-    t->listener.check_recipient_domains = (t->world & DOMAINS) != 0;
+    t->listener.check_recipient_domains = t->listener.check_sender_domain = (t->world & DOMAINS) != 0;
     t->listener.greet_wait_ms = t->world & GREETS_LATE ? GREET_WAIT_MS : 0;
     t->listener.client_certificates = (t->world & CERTIFICATE) != 0;
     t->listener.discard_ehlo_keywords.count = t->choices & FEW_KEYWORDS ? all->discard_ehlo_keywords.count : 0;

@@ -328,12 +328,26 @@ def test_listener_has_limits_of_its_own(world):
         assert relay.log_lines("reply=421 4.7.0 too many connections")
 
 
-# -- domains of recipients
+# -- domains of senders and recipients
 
 
 @pytest.fixture(scope="module")
 def asking(shared, relay):
-    return shared.suite({"smtpd.conf": {"listener smtp": {"check_recipient_domains": "yes"}}}).start()
+    return shared.suite({"smtpd.conf": {"listener smtp": {"check_recipient_domains": "yes", "check_sender_domain": "yes"}}}).start()
+
+
+@pytest.mark.parametrize("address,code,text", [
+    ("app@sender.test", 550, "5.1.8 <app@sender.test> no notice could reach this sender: "),
+    ("x@nullmx.test", 550, "5.7.27 <x@nullmx.test> no notice could reach this sender: "),
+    ("x@example.test", 250, "2.1.0"),
+    ("x@[127.0.0.99]", 250, "2.1.0"),
+    ("", 250, "2.1.0"),
+])
+def test_sender_that_no_notice_could_reach(asking, address, code, text):
+    with asking.connect("smtp") as client:
+        got, reply = client.mail(address)
+        assert got == code and reply.decode().startswith(text), reply
+        assert client.rcpt("y@example.test")[0] == (250 if code == 250 else 503)
 
 
 @pytest.mark.parametrize("address,code,text", [
@@ -344,7 +358,7 @@ def asking(shared, relay):
 ])
 def test_domain_that_takes_no_mail_is_refused_at_rcpt(asking, address, code, text):
     with asking.connect("smtp") as client:
-        client.mail("app@sender.test")
+        client.mail("app@example.test")
         for _ in range(2):  # the second time out of qmgr's memory
             got, reply = client.rcpt(address)
             assert got == code and reply.decode().startswith(text), reply
@@ -354,7 +368,7 @@ def test_domain_that_takes_no_mail_is_refused_at_rcpt(asking, address, code, tex
 def test_pipelined_recipients_are_answered_in_order(asking):
     names = ["a@example.test", "b@gone1.test", "c@example.test", "d@gone2.test", "e@nullmx.test", "f@example.test"]
     with asking.connect("smtp") as client:
-        client.send("MAIL FROM:<app@sender.test>\r\n" + "".join(f"RCPT TO:<{n}>\r\n" for n in names) + "NOOP\r\n")
+        client.send("MAIL FROM:<app@example.test>\r\n" + "".join(f"RCPT TO:<{n}>\r\n" for n in names) + "NOOP\r\n")
         replies = [client.getreply() for _ in range(len(names) + 2)]
         assert [code for code, _ in replies] == [250, 250, 550, 250, 550, 556, 250, 250]
         assert all(n.encode() in replies[i + 1][1] for i, n in enumerate(names) if replies[i + 1][0] != 250)
@@ -363,7 +377,7 @@ def test_pipelined_recipients_are_answered_in_order(asking):
 def test_rule_of_the_admin_counts_before_dns(asking):
     asking.ctl("queue", "reroute", "--to", "127.0.0.1:9", "--domain", "moved.test")
     with asking.connect("smtp") as client:
-        client.mail("app@sender.test")
+        client.mail("app@example.test")
         assert client.rcpt("x@moved.test")[0] == 250
     asking.ctl("queue", "resume", "--domain", "moved.test")
 
