@@ -43,9 +43,11 @@ fi
 apt-get -q update
 apt-get -q install -y --no-install-recommends "$@" </dev/null
 for package; do
-    if [ "$package" = unbound ] && command -v systemctl >/dev/null; then
-        systemctl --quiet disable unbound.service || true
-    fi
+    case $package in
+    haproxy | nginx | unbound)
+        command -v systemctl >/dev/null && systemctl --quiet disable "$package.service" || true
+        ;;
+    esac
 done
 '
 
