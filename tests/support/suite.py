@@ -29,6 +29,13 @@ class Child:
     pid: int
 
 
+def runs(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Refused(AssertionError):
     """The suite did not take a message."""
 
@@ -226,9 +233,11 @@ class Suite:
         return sorted(found, key=lambda c: (c.role, c.slot))
 
     def kill(self, role, slot=0, signo=signal.SIGKILL):
-        """The pid that was killed."""
+        """The pid that was killed; of SIGKILL nothing runs any more then."""
         child = next(c for c in self.children(role) if c.slot == slot)
         os.kill(child.pid, signo)
+        if signo == signal.SIGKILL:
+            wait.until(lambda: not runs(child.pid), 20, f"the end of {role}", every=0.001)
         return child.pid
 
     # -- the admin's command
