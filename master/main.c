@@ -200,7 +200,7 @@ static void on_tickets(void *arg)
 /* It outlives every smtpd, so that a reload forgets nobody. */
 static int prepare_limits(void)
 {
-    master.limits_fd = memfd_create("smtpd-limits", MFD_CLOEXEC);
+    master.limits_fd = memfd_create("smtpd-limits", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (master.limits_fd >= 0)
         return 0;
     int r = -errno;

@@ -295,7 +295,9 @@ static int set_lock(int memory, short type)
 static int table_map(int memory, struct limits_table **out)
 {
     struct stat st;
-    if (fstat(memory, &st) < 0 || (st.st_size == 0 && ftruncate(memory, (off_t)sizeof(**out)) < 0))
+    /* Sealed, so that nobody can take it away from under the others. */
+    if (fstat(memory, &st) < 0 || (st.st_size == 0 && (ftruncate(memory, (off_t)sizeof(**out)) < 0 ||
+                                                       fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)))
         return -errno;
     if (st.st_size != 0 && st.st_size != (off_t)sizeof(**out))
         return -EINVAL;

@@ -28,7 +28,7 @@ struct limits_maxima {
 
 struct limits;
 
-/* memory: a memfd, empty before the first process; it stays the caller's.  0 or -errno. */
+/* memory: a memfd that can be sealed, empty before the first process; it stays the caller's.  0 or -errno. */
 int limits_new(struct loop *l, int memory, const struct limits_maxima *maxima, struct limits **out);
 void limits_free(struct limits *limits);
 

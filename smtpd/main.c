@@ -135,7 +135,7 @@ static int open_limits(struct service *s)
     };
     _cleanup_(fd_closep) int memory = service_take_fd(s, "limits");
     if (memory < 0)
-        memory = memfd_create("smtpd-limits", MFD_CLOEXEC); /* started by hand: alone */
+        memory = memfd_create("smtpd-limits", MFD_CLOEXEC | MFD_ALLOW_SEALING); /* started by hand: alone */
     int r = memory >= 0 ? limits_new(s->loop, memory, &maxima, &server.limits) : -errno;
     if (r < 0)
         log_error("the memory for counting sessions can not be had: %s", text_errno(r));

@@ -123,7 +123,7 @@ static void require(bool holds, const char *what, const struct story *t)
 
 static void open_limits(const struct limits_maxima *maxima, struct limits **out)
 {
-    int memory = memfd_create("limits", MFD_CLOEXEC);
+    int memory = memfd_create("limits", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (memory < 0 || limits_new(loop, memory, maxima, out) < 0)
         abort();
     close(memory);

@@ -31,7 +31,7 @@ static struct limits *open_limits(struct loop *l, const struct limits_maxima *ma
 
 static int setup(void **state)
 {
-    memory = memfd_create("limits", MFD_CLOEXEC);
+    memory = memfd_create("limits", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_true(memory >= 0);
     clock_fake_set(1000000, 1);
     *state = loop_new();
