@@ -115,9 +115,9 @@ static struct subject subject_of(const struct session *s, enum usage_kind kind, 
 
 static void explain(enum usage_kind kind, const char *name, const struct usage_excess *e, char why[QUOTA_TEXT_MAX])
 {
-    static const char *const periods[] = {"minute", "hour", "day"};
+    static const char *const periods[] = {"a minute", "an hour", "a day"};
     int64_t wait = e->wait_s < 120 ? e->wait_s : e->wait_s < 7200 ? (e->wait_s + 59) / 60 : (e->wait_s + 3599) / 3600;
-    snprintf(why, QUOTA_TEXT_MAX, "%s %.255s may send %lld %s a %s, try again in %lld %s", usage_kind_name(kind), name,
+    snprintf(why, QUOTA_TEXT_MAX, "%s %.255s may send %lld %s %s, try again in %lld %s", usage_kind_name(kind), name,
              (long long)e->limit,
              e->recipients   ? e->limit == 1 ? "recipient" : "recipients"
              : e->limit == 1 ? "message"

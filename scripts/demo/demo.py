@@ -75,7 +75,7 @@ class Demo:
             self.password = secret.read_text().strip()
             screen.fact("user", f"{USER}, from an earlier run")
             return
-        self.password = secrets.token_urlsafe(15)
+        self.password = secrets.token_hex(10)  # no "-" in front, which would be an option
         secret.touch(mode=0o600)
         secret.write_text(self.password + "\n")
         verb = "passwd" if USER in known else "add"
