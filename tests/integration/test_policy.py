@@ -168,7 +168,7 @@ def test_messages_of_a_credential(relay):
     with session(relay, "hourly") as one, session(relay, "hourly") as other:
         assert [send(c)[0] for c in (one, other, one)] == [250, 250, 250]
         code, reply = send(other)
-        assert code == 450 and re.match(r"4\.7\.1 credential hourly may send 3 messages a hour, try again in \d+ \w+", reply), reply
+        assert code == 450 and re.match(r"4\.7\.1 credential hourly may send 3 messages an hour, try again in \d+ \w+", reply), reply
     relay.stop()
     relay.start()
     with session(relay, "hourly") as client:
