@@ -20,7 +20,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MECHANISM = 7, INITIAL = 8, TLS = 16, BOUND = 32, RAW = 64, CERTIFIED = 128 };
-enum { NONCE = 1, PROOF = 2, RESPONSES_MAX = 4 };
+enum { NONCE = 1, PROOF = 2, RESPONSES_MAX = 4, SAID_MAX = 65536 };
 
 static const struct engine_options options = {.mechanisms = "SCRAM-SHA-256 PLAIN LOGIN EXTERNAL",
                                               .realm = "",
@@ -165,7 +165,7 @@ static char *next_response(struct talk *t, bool raw, const char *line, size_t le
         return text;
     }
     expand(t, line, len, said);
-    buf_init(&wire, 65536);
+    buf_init(&wire, 2 * SAID_MAX);
     if (base64_encode(buf_str(said), said->len, &wire) < 0)
         abort();
     char *text = strdup(buf_str(&wire));
@@ -290,7 +290,7 @@ static int log_in(unsigned choices, const char *at, const char *end)
     struct exchange x;
     size_t len;
     for (int i = 0; i < RESPONSES_MAX; i++)
-        buf_init(&t.sent[i], 65536);
+        buf_init(&t.sent[i], SAID_MAX);
     buf_init(&t.server_first, 65536);
     if ((choices & MECHANISM) < ARRAY_LENGTH(mechanisms)) {
         t.mechanism = strdup(mechanisms[choices & MECHANISM]);
