@@ -145,6 +145,9 @@ void intake_submitted(void *arg, struct ipc_channel *from, const void *message, 
         ipc_channel_break(from, "SUBMITTED names no queue id");
         return;
     }
+    /* Of a message that a scan found first, and that is delivered by now: its file goes at the end of this turn. */
+    if (record_is_removing(q, submitted->queue_id))
+        return;
     struct message *m = message_add(q, submitted->queue_id, QUEUE_NEW, 0);
     if (m == NULL)
         return;

@@ -135,6 +135,8 @@ void record_forget(struct round *r);
 void record_remove(struct qmgr *q, const struct message *m);
 /* Now, with the log: before the queue's folders are read. */
 void record_remove_all(struct qmgr *q);
+/* Whether its file waits to be removed. */
+bool record_is_removing(const struct qmgr *q, const char *id);
 void record_deinit(struct qmgr *q);
 
 /* outcome.c: records what became of one recipient: in the file, in the log, in the counters. */

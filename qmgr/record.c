@@ -166,6 +166,15 @@ void record_remove_all(struct qmgr *q)
     remove_all(q);
 }
 
+bool record_is_removing(const struct qmgr *q, const char *id)
+{
+    const struct removal *f;
+    TAILQ_FOREACH (f, &q->removals, link)
+        if (strcmp(f->id, id) == 0)
+            return true;
+    return false;
+}
+
 void record_init(struct qmgr *q)
 {
     TAILQ_INIT(&q->unwritten);
