@@ -42,8 +42,8 @@ struct qmgr {
     struct rules rules;
     TAILQ_HEAD(, walk) walks; /* in turn */
     struct timer walk_timer;
-    TAILQ_HEAD(, round) unwritten;  /* what became of recipients in this turn, before the log tells */
-    TAILQ_HEAD(, removal) removals; /* files of finished messages, after it told */
+    TAILQ_HEAD(, round) unwritten; /* what became of recipients in this turn, before the log tells */
+    struct removal *removals;      /* files of finished messages, after it told; by id, in their order */
     struct turn_end record_end, remove_end;
     struct fair_queue unsigned_rounds; /* in line for a signer */
     TAILQ_HEAD(, round) signing_rounds;

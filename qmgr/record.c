@@ -13,7 +13,7 @@
 
 struct removal {
     char id[QUEUE_ID_SIZE], path[QUEUE_PATH_MAX];
-    TAILQ_ENTRY(removal) link;
+    UT_hash_handle hh;
 };
 
 static void unwritten(struct round *r)
@@ -135,9 +135,9 @@ static void remove_file(struct qmgr *q, const struct removal *f)
 static void remove_all(void *arg)
 {
     struct qmgr *q = arg;
-    struct removal *f;
-    while ((f = TAILQ_FIRST(&q->removals)) != NULL) {
-        TAILQ_REMOVE(&q->removals, f, link);
+    struct removal *f, *next;
+    HASH_ITER (hh, q->removals, f, next) {
+        HASH_DEL(q->removals, f);
         remove_file(q, f);
         free(f);
     }
@@ -154,13 +154,13 @@ void record_remove(struct qmgr *q, const struct message *m)
         remove_file(q, &now);
         return;
     }
-    TAILQ_INSERT_TAIL(&q->removals, f, link);
+    HASH_ADD_KEYPTR(hh, q->removals, f->id, QUEUE_ID_LEN, f);
     turn_end_want(&q->remove_end);
 }
 
 void record_remove_all(struct qmgr *q)
 {
-    if (TAILQ_EMPTY(&q->removals))
+    if (q->removals == NULL)
         return;
     log_flush();
     remove_all(q);
@@ -169,16 +169,13 @@ void record_remove_all(struct qmgr *q)
 bool record_is_removing(const struct qmgr *q, const char *id)
 {
     const struct removal *f;
-    TAILQ_FOREACH (f, &q->removals, link)
-        if (strcmp(f->id, id) == 0)
-            return true;
-    return false;
+    HASH_FIND(hh, q->removals, id, QUEUE_ID_LEN, f);
+    return f != NULL;
 }
 
 void record_init(struct qmgr *q)
 {
     TAILQ_INIT(&q->unwritten);
-    TAILQ_INIT(&q->removals);
     turn_end_init(&q->record_end, q->service->loop, TURN_RECORD, write_all, q);
     turn_end_init(&q->remove_end, q->service->loop, TURN_REMOVE, remove_all, q);
 }
